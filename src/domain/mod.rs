@@ -1,0 +1,3 @@
+//! The pure rules. Nothing here reads a clock, an environment, a socket or a file: `now` is an argument.
+
+pub mod operator;

@@ -1,0 +1,89 @@
+//! Who may do what: the five roles and the permissions they carry.
+
+use serde::{Deserialize, Serialize};
+
+/// A signed-in person's role. Roles do not form a line: an admin is not an approver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Viewer,
+    Operator,
+    Approver,
+    Auditor,
+    Admin,
+}
+
+/// One thing that a role may or may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Read every page; key names masked for those without [`Permission::SeeKeys`].
+    Read,
+    /// See key names unmasked.
+    SeeKeys,
+    /// Plan, confirm, start and cancel flushes.
+    Flush,
+    /// Approve or reject a wide flush.
+    Approve,
+    /// Run `audit verify` and export the audit.
+    Audit,
+    /// Add and close review actions.
+    Review,
+    /// Users, tokens, settings and the demo's switches.
+    Administer,
+}
+
+impl Role {
+    pub const ALL: [Role; 5] = [Role::Viewer, Role::Operator, Role::Approver, Role::Auditor, Role::Admin];
+
+    /// The role's name as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Approver => "approver",
+            Role::Auditor => "auditor",
+            Role::Admin => "admin",
+        }
+    }
+
+    /// The role of that name, if there is one.
+    pub fn parse(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+
+    /// Whether this role carries `permission`.
+    pub fn may(self, permission: Permission) -> bool {
+        match permission {
+            Permission::Read => true,
+            Permission::SeeKeys => self != Role::Viewer,
+            Permission::Flush => matches!(self, Role::Operator | Role::Admin),
+            Permission::Approve => self == Role::Approver,
+            Permission::Audit => matches!(self, Role::Auditor | Role::Admin),
+            Permission::Review => self != Role::Viewer,
+            Permission::Administer => self == Role::Admin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_is_not_an_approver() {
+        assert!(!Role::Admin.may(Permission::Approve));
+    }
+
+    #[test]
+    fn only_operators_and_admins_flush() {
+        let who: Vec<_> = Role::ALL.into_iter().filter(|role| role.may(Permission::Flush)).collect();
+        assert_eq!(who, [Role::Operator, Role::Admin]);
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Everything that touches the world: configuration, stores, Redis, HTTP, jobs.
+
+pub mod cli;
+pub mod clock;

@@ -1,0 +1,1 @@
+//! What people see. Pages draw; they hold no SQL, no Redis, no clock and no environment.
