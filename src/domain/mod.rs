@@ -1,3 +1,4 @@
 //! The pure rules. Nothing here reads a clock, an environment, a socket or a file: `now` is an argument.
 
+pub mod audit;
 pub mod operator;

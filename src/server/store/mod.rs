@@ -1,0 +1,3 @@
+//! All SQL, one file per group of tables: plain functions on a connection that know nothing of Redis, requests or pages.
+
+pub mod audit;
