@@ -2,3 +2,5 @@
 
 pub mod audit;
 pub mod operator;
+pub mod range;
+pub mod refusal;
