@@ -2,5 +2,5 @@
 
 pub mod cli;
 pub mod clock;
-pub mod store;
 pub mod service;
+pub mod store;
