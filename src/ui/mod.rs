@@ -1,1 +1,3 @@
 //! What people see. Pages draw; they hold no SQL, no Redis, no clock and no environment.
+
+pub mod shell;

@@ -1,0 +1,58 @@
+//! What every handler and job shares. Cheap to clone; holds no authority: that lives in Postgres.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sqlx::PgPool;
+
+use crate::server::clock::Clock;
+use crate::server::config::Config;
+
+/// The connection pools, apart so that load on one cannot starve another.
+#[derive(Clone)]
+pub struct Pools {
+    /// Control tables, for pages and forms.
+    pub control: PgPool,
+    /// Reserved for audit and flush.
+    pub record: PgPool,
+    /// Events, writing: group commit, rollups.
+    pub events: PgPool,
+    /// Events, reading: pages and figures.
+    pub events_read: PgPool,
+}
+
+/// Shared state, by `Arc`.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// What [`AppState`] points at; reached through `Deref`.
+pub struct Shared {
+    config: RwLock<Arc<Config>>,
+    pub clock: Clock,
+    pub pools: Pools,
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl AppState {
+    pub fn new(config: Config, clock: Clock, pools: Pools) -> Self {
+        Self(Arc::new(Shared { config: RwLock::new(Arc::new(config)), clock, pools }))
+    }
+}
+
+impl Shared {
+    /// The configuration in force; take it once per request.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a re-read configuration in force (SIGHUP).
+    pub fn replace_config(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+}
