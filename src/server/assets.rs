@@ -28,11 +28,7 @@ impl Site {
         SITE.get_or_init(|| {
             let files: HashMap<String, Bytes> =
                 Files::iter().filter_map(|path| Some((path.to_string(), Bytes::from(Files::get(&path)?.data.into_owned())))).collect();
-            let name = files
-                .keys()
-                .find_map(|path| path.strip_prefix("pkg/")?.strip_suffix(".js"))
-                .unwrap_or("stalewatch")
-                .to_owned();
+            let name = files.keys().find_map(|path| path.strip_prefix("pkg/")?.strip_suffix(".js")).unwrap_or("stalewatch").to_owned();
             Site { files, name }
         })
     }

@@ -1,6 +1,10 @@
 //! Everything that touches the world: configuration, stores, Redis, HTTP, jobs.
 
+pub mod assets;
 pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod router;
 pub mod service;
+pub mod state;
 pub mod store;

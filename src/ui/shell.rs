@@ -62,3 +62,22 @@ fn content_security_policy(nonce: &str) -> String {
          font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::islands::CopyButton;
+
+    #[tokio::test]
+    async fn a_page_carries_one_nonce_in_policy_and_scripts() {
+        let response = respond(StatusCode::OK, "Test", || view! { <main><CopyButton text="a".to_owned()/></main> });
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let html = String::from_utf8(body.to_vec()).unwrap();
+        let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+        assert!(html.starts_with("<!DOCTYPE html><html lang=\"en\">"), "{html}");
+        assert_eq!(html.matches("<script").count(), html.matches(&format!("nonce=\"{nonce}\"")).count(), "{html}");
+        assert!(html.contains("<leptos-island"), "{html}");
+        assert!(!html.contains("style=\""), "inline styles are refused by the policy: {html}");
+    }
+}
