@@ -1,5 +1,6 @@
 //! Who may do what: the five roles and the permissions they carry.
 
+use super::audit::Actor;
 use serde::{Deserialize, Serialize};
 
 /// A signed-in person's role. Roles do not form a line: an admin is not an approver.
@@ -65,6 +66,32 @@ impl Role {
     }
 }
 
+/// A signed-in person, as every page and form gets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    pub user_id: i64,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    /// The session they came with, for the list on `/account`.
+    pub session_id: i64,
+    /// Their session was verified within the last minutes, but Postgres is away now: they may read what is left to read and change nothing.
+    pub read_only: bool,
+}
+
+impl Viewer {
+    /// Whether this person may do that now.
+    pub fn may(&self, permission: Permission) -> bool {
+        let reads = matches!(permission, Permission::Read | Permission::SeeKeys);
+        self.role.may(permission) && (reads || !self.read_only)
+    }
+
+    /// This person as the audit names them.
+    pub fn actor(&self) -> Actor {
+        Actor::User { id: self.user_id, email: self.email.clone(), role: self.role }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +105,21 @@ mod tests {
     fn only_operators_and_admins_flush() {
         let who: Vec<_> = Role::ALL.into_iter().filter(|role| role.may(Permission::Flush)).collect();
         assert_eq!(who, [Role::Operator, Role::Admin]);
+    }
+
+    #[test]
+    fn without_postgres_an_admin_only_reads() {
+        let viewer = |read_only| Viewer {
+            user_id: 1,
+            email: "ada@example.com".into(),
+            name: "Ada".into(),
+            role: Role::Admin,
+            session_id: 1,
+            read_only,
+        };
+        assert!(viewer(false).may(Permission::Flush));
+        assert!(!viewer(true).may(Permission::Flush));
+        assert!(viewer(true).may(Permission::Read));
     }
 
     #[test]

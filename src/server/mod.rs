@@ -1,6 +1,7 @@
 //! Everything that touches the world: configuration, stores, Redis, HTTP, jobs.
 
 pub mod assets;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,3 +1,7 @@
 //! All SQL, one file per group of tables: plain functions on a connection that know nothing of Redis, requests or pages.
 
 pub mod audit;
+pub mod sessions;
+pub mod sign_ins;
+pub mod tokens;
+pub mod users;
