@@ -2,5 +2,6 @@
 
 pub mod audit;
 pub mod operator;
+pub mod prefix;
 pub mod range;
 pub mod refusal;
