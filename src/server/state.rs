@@ -6,6 +6,7 @@ use sqlx::PgPool;
 
 use crate::server::clock::Clock;
 use crate::server::config::Config;
+use crate::server::service::accounts::Access;
 
 /// The connection pools, apart so that load on one cannot starve another.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Shared {
     config: RwLock<Arc<Config>>,
     pub clock: Clock,
     pub pools: Pools,
+    /// What this process keeps about people between requests.
+    pub access: Access,
 }
 
 impl std::ops::Deref for AppState {
@@ -41,7 +44,7 @@ impl std::ops::Deref for AppState {
 
 impl AppState {
     pub fn new(config: Config, clock: Clock, pools: Pools) -> Self {
-        Self(Arc::new(Shared { config: RwLock::new(Arc::new(config)), clock, pools }))
+        Self(Arc::new(Shared { config: RwLock::new(Arc::new(config)), clock, pools, access: Access::default() }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Combines stores and Redis into what pages and forms ask for. One file per page noun; owns transactions.
 
+pub mod accounts;
 pub mod audit;
 pub mod contracts;
 pub mod figures;

@@ -37,6 +37,17 @@ pub async fn count_failures(conn: &mut PgConnection, account_sha256: &[u8], sinc
     .await
 }
 
+/// When the password of that account was last wrong.
+pub async fn find_last_failure(conn: &mut PgConnection, account_sha256: &[u8]) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT max(at) FROM control.failed_sign_ins
+         WHERE account_sha256 = $1 AND reason IN ('wrong_password', 'unknown_account', 'disabled')",
+        account_sha256
+    )
+    .fetch_one(conn)
+    .await
+}
+
 pub async fn insert_failure(
     conn: &mut PgConnection,
     at: DateTime<Utc>,
