@@ -1,0 +1,3 @@
+//! `stalewatch demo`: everything in one folder, with a simulated shop.
+
+pub mod shop;
