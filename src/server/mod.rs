@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod private;
 pub mod router;
 pub mod service;
 pub mod state;
