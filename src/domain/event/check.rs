@@ -25,7 +25,7 @@ impl Ages {
 type Checked<T> = Result<T, Rejection>;
 
 /// Holds one event to the rules. Whether its prefix and target exist is for the caller, who knows the registry.
-pub fn check<'a>(raw: RawEvent<'a>, now: DateTime<Utc>, ages: Ages) -> Checked<Event<'a>> {
+pub fn check(raw: RawEvent<'_>, now: DateTime<Utc>, ages: Ages) -> Checked<Event<'_>> {
     match raw.unlisted {
         Some(Unlisted::NotAnObject) => return Err(Rejection::new(RejectCode::Malformed, "An event is a JSON object.")),
         Some(Unlisted::TwiceNamed) => return Err(Rejection::new(RejectCode::Malformed, "A field is named twice.")),
