@@ -6,6 +6,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod forms;
+pub mod headers;
 pub mod private;
 pub mod router;
 pub mod service;

@@ -1,12 +1,47 @@
 //! Every URL of the server, in one table: what answers, who may ask and why. The layers stand at the end.
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::server::assets;
+use crate::error::Error;
+use crate::server::auth::{Door, Needs, cross_site, guard, page_of, require};
+use crate::server::forms;
 use crate::server::state::AppState;
+use crate::server::{assets, headers};
+
+/// No form is larger than this; the door for events has its own limit.
+const FORM_BYTES: usize = 64 * 1024;
+
+/// Doors that take bearer tokens only, which no browser sends by itself.
+const BEARER_ONLY: &[&str] = &["/api/v1/events"];
+
+/// The table. A test walks it as anonymous and as every role.
+pub fn doors() -> Vec<Door> {
+    vec![
+        Door::get("/pkg/{file}", Needs::Nothing, "script, wasm and style hold nothing of anybody", assets::package),
+        Door::get("/favicon.svg", Needs::Nothing, "an icon", assets::favicon),
+        Door::get("/sign-in", Needs::Nothing, "the way in", forms::sign_in::show),
+        Door::post("/sign-in", Needs::Nothing, "the way in; behind the throttle", forms::sign_in::submit),
+        Door::post("/sign-out", Needs::Nothing, "whoever has a session may end it, and nothing else happens", forms::sign_in::sign_out),
+    ]
+}
 
 /// The whole server as one service.
 pub fn router(app: AppState) -> Router {
-    Router::new().route("/pkg/{file}", get(assets::package)).route("/favicon.svg", get(assets::favicon)).with_state(app)
+    let mut router = Router::new();
+    for Door { path, needs, answer, .. } in doors() {
+        let app = app.clone();
+        let layer = middleware::from_fn(move |request: Request, next: Next| require(app.clone(), needs, request, next));
+        router = router.route(path, answer.layer(layer));
+    }
+    router
+        .fallback(async || page_of(&Error::not_found("page at this address")))
+        .layer(DefaultBodyLimit::max(FORM_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
+        .layer(cross_site(&app, BEARER_ONLY))
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(app.clone(), headers::security))
+        .with_state(app)
 }

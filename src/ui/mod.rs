@@ -1,3 +1,4 @@
 //! What people see. Pages draw; they hold no SQL, no Redis, no clock and no environment.
 
+pub mod pages;
 pub mod shell;

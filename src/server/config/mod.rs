@@ -3,6 +3,12 @@
 /// The configuration in force.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// Where people reach this server; `None`: at the bound address.
+    pub public_url: Option<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether `/metrics` asks for no token.
+    pub metrics_public: bool,
     /// SHA-256 of the file, in hex.
     pub digest: String,
 }

@@ -17,7 +17,12 @@ pub use users::{
     AccountError, AddedUser, add_user, change_own_password, change_role, disable_user, enable_user, list_users, reset_password,
 };
 
+pub use crate::server::store::tokens::{Kind, Token};
+
+use crate::domain::audit::{Actor, Code};
+use crate::server::store::audit;
 use chrono::TimeDelta;
+use sqlx::PgPool;
 
 /// A session ends when nothing came from it for this long,
 pub const IDLE: TimeDelta = TimeDelta::minutes(30);
@@ -32,6 +37,13 @@ pub struct Access {
     pub hasher: Hasher,
     pub gate: Gate,
     pub memory: Memory,
+}
+
+/// Records that a signed-in person was refused for their role.
+pub async fn record_refusal(pool: &PgPool, actor: &Actor, method: &str, path: &str) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    audit::append(&mut tx, Code::AccessRefused, actor, &serde_json::json!({"method": method, "path": path, "reason": "role"})).await?;
+    tx.commit().await
 }
 
 /// 32 bytes from the system's generator: a token, a salt or a key.

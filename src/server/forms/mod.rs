@@ -1,0 +1,19 @@
+//! What forms post to, one file per page noun: parse, one service call, then 303, or the page again with what was typed.
+
+pub mod sign_in;
+
+use crate::error::Error;
+use axum::http::StatusCode;
+use std::future::Future;
+
+/// Runs a form's work to its end even where the browser hangs up half-way: a dropped future could leave a connection inside a transaction.
+pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {
+    tokio::spawn(work).await.map_err(|cause| {
+        tracing::error!(error.cause = %cause, "a form's work broke down");
+        Error::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something broke while doing this. Look whether it was done before you try again.",
+        )
+    })
+}

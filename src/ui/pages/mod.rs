@@ -1,0 +1,3 @@
+//! One file per page noun of the URL. A handler loads the read model, a page draws it.
+
+pub mod sign_in;
