@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod event;
+pub mod chart;
 pub mod operator;
 pub mod prefix;
 pub mod range;
