@@ -2,18 +2,18 @@
 
 use leptos::prelude::*;
 
-/// A button that copies `text`; in the browser because only it has a clipboard.
+#[cfg(target_arch = "wasm32")]
+mod browser;
+
+/// Keeps a page alive: refreshes its live regions, moves one crosshair over all its charts, zooms by dragging, copies commands, listens to
+/// `/` and `?`. In the browser because all of that follows the clock, the pointer and the keyboard there. It works by delegation on data
+/// attributes, so that whatever a live region brings in needs no waking. Its own place on the page says when the server does not answer.
 #[island]
-pub fn CopyButton(text: String) -> impl IntoView {
-    let (copied, set_copied) = signal(false);
-    let copy = move |_| {
-        #[cfg(target_arch = "wasm32")]
-        {
-            let _promise = window().navigator().clipboard().write_text(&text);
-        }
-        #[cfg(not(target_arch = "wasm32"))]
-        let _: &str = &text;
-        set_copied.set(true);
-    };
-    view! { <button type="button" class="btn btn-sm" on:click=copy>{move || if copied.get() { "Copied" } else { "Copy" }}</button> }
+pub fn Live() -> impl IntoView {
+    let (lost, set_lost) = signal(None::<String>);
+    #[cfg(target_arch = "wasm32")]
+    browser::install(set_lost);
+    #[cfg(not(target_arch = "wasm32"))]
+    let _ = set_lost;
+    view! { <p class="lost" role="status">{move || lost.get()}</p> }
 }

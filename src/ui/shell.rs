@@ -66,11 +66,11 @@ fn content_security_policy(nonce: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::islands::CopyButton;
+    use crate::islands::Live;
 
     #[tokio::test]
     async fn a_page_carries_one_nonce_in_policy_and_scripts() {
-        let response = respond(StatusCode::OK, "Test", || view! { <main><CopyButton text="a".to_owned()/></main> });
+        let response = respond(StatusCode::OK, "Test", || view! { <main><Live/></main> });
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         let html = String::from_utf8(body.to_vec()).unwrap();

@@ -6,9 +6,8 @@
 
 use crate::domain::chart::{Scale, band, excess, line, share, short, spread, step_aside, time_ticks};
 use crate::server::service::figures::{Gap, Mark, MarkKind, Series};
-use crate::ui::components::write;
+use crate::ui::components::write::{self, escape};
 use chrono::{DateTime, TimeDelta, Utc};
-use leptos::html::escape_text;
 use leptos::prelude::*;
 use std::fmt::Write as _;
 
@@ -92,7 +91,8 @@ pub fn figure(chart: Chart<'_>) -> AnyView {
         if *open {
             numbers_table(&chart)
         } else {
-            view! { <p class="no-print numbers"><a href=href.clone() aria-label=format!("Numbers: {}", chart.title)>"Numbers"</a></p> }.into_any()
+            view! { <p class="no-print numbers"><a href=href.clone() aria-label=format!("Numbers: {}", chart.title)>"Numbers"</a></p> }
+                .into_any()
         }
     });
     view! {
@@ -115,7 +115,6 @@ fn end_of(series: &Series) -> DateTime<Utc> {
 }
 
 /// The three cells and the lane of marks, as markup.
-#[expect(clippy::too_many_lines, reason = "one drawing, back to front")]
 fn plot(chart: &Chart<'_>) -> String {
     let Some(main) = chart.lines.iter().find(|line| line.class == "l1").or(chart.lines.last()) else { return String::new() };
     let (from, to) = (main.series.from, end_of(main.series));
@@ -142,10 +141,14 @@ fn plot(chart: &Chart<'_>) -> String {
         let _ = write!(
             data,
             r#"<g class="gap"><rect x="{start:.2}%" width="{width:.2}%" y="{TOP}" height="{HEIGHT}"><title>{}</title></rect>"#,
-            escape_text(&gap.why)
+            escape(&gap.why)
         );
         if width > 5.0 {
-            let _ = write!(data, r#"<text x="{:.2}%" y="22" text-anchor="middle"><tspan class="tick-b">no data</tspan></text>"#, start + width / 2.0);
+            let _ = write!(
+                data,
+                r#"<text x="{:.2}%" y="22" text-anchor="middle"><tspan class="tick-b">no data</tspan></text>"#,
+                start + width / 2.0
+            );
         }
         data.push_str("</g>");
     }
@@ -154,7 +157,8 @@ fn plot(chart: &Chart<'_>) -> String {
         let _ = write!(data, r#"<line class="mark-line" x1="{at:.2}%" x2="{at:.2}%" y1="{TOP}" y2="{BOTTOM}"/>"#);
     }
 
-    let _ = write!(data, r#"<svg class="curve" y="{TOP}" width="100%" height="{HEIGHT}" viewBox="0 0 1000 1000" preserveAspectRatio="none">"#);
+    let _ =
+        write!(data, r#"<svg class="curve" y="{TOP}" width="100%" height="{HEIGHT}" viewBox="0 0 1000 1000" preserveAspectRatio="none">"#);
     if chart.with_interval {
         let known = |of: fn(&crate::server::service::figures::Point) -> Option<f64>| -> Vec<Option<f64>> {
             main.series.points.iter().map(|point| of(point).filter(|_| point.value.is_some() && point.n >= write::FEW)).collect()
@@ -206,21 +210,16 @@ fn plot(chart: &Chart<'_>) -> String {
     let mut ys: Vec<f64> = labels.iter().map(|(y, ..)| *y).collect();
     spread(&mut ys, 13.0, BOTTOM);
     for ((_, class, text), y) in labels.iter().zip(ys) {
-        let _ = write!(right, r#"<text class="{class}" x="7" y="{}">{}</text>"#, short(y + 3.5), escape_text(text));
+        let _ = write!(right, r#"<text class="{class}" x="7" y="{}">{}</text>"#, short(y + 3.5), escape(text));
     }
     push_time_ticks(&mut data, from, to, BOTTOM, 165.0);
 
     let lane = marks_lane(&marks);
     format!(
         r#"<svg width="38" height="170" aria-hidden="true">{left}</svg><svg class="data" width="100%" height="170" role="img" aria-label="{}"{}>{data}</svg><svg width="84" height="170" aria-hidden="true">{right}</svg>{lane}"#,
-        attribute(&chart.label),
+        escape(&chart.label),
         crosshair_data(chart, from)
     )
-}
-
-/// Text as it may stand in an attribute in double quotes.
-fn attribute(text: &str) -> String {
-    escape_text(text).replace('"', "&quot;")
 }
 
 fn push_path(into: &mut String, class: &str, path: &str, more: &str) {
@@ -267,7 +266,7 @@ fn crosshair_data(chart: &Chart<'_>, from: DateTime<Utc>) -> String {
         r#" data-chart data-from="{}" data-step="{step}" data-unit="{}" data-names="{}" data-values="{numbers}""#,
         from.timestamp(),
         chart.format.unit(),
-        attribute(&names)
+        escape(&names)
     )
 }
 
@@ -276,7 +275,7 @@ fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn shown_marks<'a>(marks: &'a [Mark], from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(f64, &'a Mark)> {
+fn shown_marks(marks: &[Mark], from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(f64, &Mark)> {
     let mut shown: Vec<(f64, &Mark)> = marks.iter().filter_map(|mark| share(mark.at, from, to).map(|at| (at, mark))).collect();
     shown.sort_by(|a, b| a.0.total_cmp(&b.0));
     shown
@@ -294,12 +293,14 @@ fn letter(kind: MarkKind) -> (&'static str, &'static str, &'static str) {
 
 /// Only our own paths and http(s) may be linked: a mark's link comes from an event.
 fn safe_href(mark: &Mark) -> Option<&str> {
-    mark.href.as_deref().filter(|href| (href.starts_with('/') && !href.starts_with("//")) || href.starts_with("https://") || href.starts_with("http://"))
+    mark.href
+        .as_deref()
+        .filter(|href| (href.starts_with('/') && !href.starts_with("//")) || href.starts_with("https://") || href.starts_with("http://"))
 }
 
 fn mark_box(at: f64, aside: i32, mark: &Mark, y: f64, box_y: f64) -> String {
     let (class, letter, word) = letter(mark.kind);
-    let title = escape_text(&format!("{word} {}, {}", mark.label, mark.at.format("%a %-d %b %H:%M"))).into_owned();
+    let title = escape(&format!("{word} {}, {}", mark.label, mark.at.format("%a %-d %b %H:%M")));
     let shape = format!(
         r#"<title>{title}</title><rect class="hit" x="{}" y="-2" width="16" height="24"/><rect x="{}" y="{box_y}" width="15" height="15" rx="2"/><text x="{aside}" y="{}" text-anchor="middle" aria-hidden="true">{letter}</text>"#,
         aside - 8,
@@ -307,7 +308,7 @@ fn mark_box(at: f64, aside: i32, mark: &Mark, y: f64, box_y: f64) -> String {
         box_y + 11.0
     );
     let inner = match safe_href(mark) {
-        Some(href) => format!(r#"<a href="{}" aria-label="{}">{shape}</a>"#, attribute(href), attribute(&format!("{word} {}", mark.label))),
+        Some(href) => format!(r#"<a href="{}" aria-label="{}">{shape}</a>"#, escape(href), escape(&format!("{word} {}", mark.label))),
         None => format!("<g>{shape}</g>"),
     };
     format!(r#"<svg class="mark {class}" x="{at:.2}%" y="{y}" overflow="visible">{inner}</svg>"#)
@@ -390,7 +391,7 @@ pub fn lane(marks: &[Mark], gaps: &[Gap], from: DateTime<Utc>, to: DateTime<Utc>
             inner,
             r#"<g class="gap"><rect x="{start:.2}%" width="{:.2}%" y="15" height="15"><title>No data: {}</title></rect></g>"#,
             (end - start).max(0.2),
-            escape_text(&gap.why)
+            escape(&gap.why)
         );
     }
     push_time_ticks(&mut inner, from, to, 19.5, 44.0);
@@ -406,7 +407,7 @@ pub fn lane(marks: &[Mark], gaps: &[Gap], from: DateTime<Utc>, to: DateTime<Utc>
             let _ = write!(
                 inner,
                 r#"<text class="lane-l" x="{at:.2}%" dx="{dx}" y="8" text-anchor="{anchor}">{}</text>"#,
-                escape_text(&clipped(&mark.label, 30))
+                escape(&clipped(&mark.label, 30))
             );
             label_free_from = at + room;
         }

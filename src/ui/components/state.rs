@@ -40,7 +40,11 @@ impl Glyph {
 
     /// As markup, for what is drawn as text.
     pub fn markup(self, class: &str) -> String {
-        format!(r##"<svg class="g{}{class}" aria-hidden="true"><use href="#{}"/></svg>"##, if class.is_empty() { "" } else { " " }, self.symbol())
+        format!(
+            r##"<svg class="g{}{class}" aria-hidden="true"><use href="#{}"/></svg>"##,
+            if class.is_empty() { "" } else { " " },
+            self.symbol()
+        )
     }
 }
 

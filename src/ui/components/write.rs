@@ -53,7 +53,7 @@ pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -184,6 +184,21 @@ pub fn budget(left: f64) -> String {
 /// `#48,216`
 pub fn seq(number: i64) -> String {
     format!("#{}", count(number.unsigned_abs()))
+}
+
+/// Text as it may stand in drawn markup, between tags and in attributes in double quotes.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            letter => safe.push(letter),
+        }
+    }
+    safe
 }
 
 /// What may stand bare in a path segment of ours, beside letters and digits.
