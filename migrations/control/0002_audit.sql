@@ -56,7 +56,12 @@ BEGIN
         || audit.framed(append.canonical)
     );
     INSERT INTO audit.log AS l (seq, at, code, actor, target, scope, canonical, prev, hash)
-    VALUES (append.seq, append.at, append.code, record ->> 'actor', record ->> 'target', record ->> 'scope', append.canonical, head.hash, append.hash);
+    VALUES (
+        append.seq, append.at, append.code, record ->> 'actor',
+        CASE jsonb_typeof(record -> 'target') WHEN 'string' THEN record ->> 'target' END,
+        CASE jsonb_typeof(record -> 'scope') WHEN 'string' THEN record ->> 'scope' END,
+        append.canonical, head.hash, append.hash
+    );
     UPDATE audit.head AS h SET seq = append.seq, at = append.at, hash = append.hash;
 END
 $$;

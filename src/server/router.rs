@@ -5,6 +5,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::domain::operator::Permission;
 use crate::error::Error;
 use crate::server::auth::{Door, Needs, cross_site, guard, page_of, require};
 use crate::server::forms;
@@ -25,6 +26,9 @@ pub fn doors() -> Vec<Door> {
         Door::get("/sign-in", Needs::Nothing, "the way in", forms::sign_in::show),
         Door::post("/sign-in", Needs::Nothing, "the way in; behind the throttle", forms::sign_in::submit),
         Door::post("/sign-out", Needs::Nothing, "whoever has a session may end it, and nothing else happens", forms::sign_in::sign_out),
+        Door::post("/audit", Needs::Person(Permission::Audit), "a verification is recorded", forms::audit::verify),
+        Door::get("/audit.csv", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_csv),
+        Door::get("/audit.jsonl", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_jsonl),
     ]
 }
 

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use crate::server::clock::Clock;
 use crate::server::config::Config;
 use crate::server::service::accounts::Access;
+use crate::server::service::audit::Anchoring;
 
 /// The connection pools, apart so that load on one cannot starve another.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Shared {
     pub pools: Pools,
     /// What this process keeps about people between requests.
     pub access: Access,
+    /// What this process keeps about the audit chain between requests.
+    pub anchoring: Anchoring,
 }
 
 impl std::ops::Deref for AppState {
@@ -44,7 +47,13 @@ impl std::ops::Deref for AppState {
 
 impl AppState {
     pub fn new(config: Config, clock: Clock, pools: Pools) -> Self {
-        Self(Arc::new(Shared { config: RwLock::new(Arc::new(config)), clock, pools, access: Access::default() }))
+        Self(Arc::new(Shared {
+            config: RwLock::new(Arc::new(config)),
+            clock,
+            pools,
+            access: Access::default(),
+            anchoring: Anchoring::default(),
+        }))
     }
 }
 

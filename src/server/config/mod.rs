@@ -9,6 +9,8 @@ pub struct Config {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Whether `/metrics` asks for no token.
     pub metrics_public: bool,
+    /// Where what does not live in Postgres lives.
+    pub data_dir: std::path::PathBuf,
     /// SHA-256 of the file, in hex.
     pub digest: String,
 }

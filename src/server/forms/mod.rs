@@ -1,5 +1,6 @@
 //! What forms post to, one file per page noun: parse, one service call, then 303, or the page again with what was typed.
 
+pub mod audit;
 pub mod sign_in;
 
 use crate::error::Error;

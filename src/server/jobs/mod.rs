@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::server::service::{accounts, audit};
 use crate::server::state::AppState;
 
 /// Everything that runs beside the requests, and the way to end it.
@@ -17,8 +18,24 @@ pub struct Jobs {
 }
 
 /// Starts every background loop of the server.
-pub fn start(_app: &AppState) -> Jobs {
-    Jobs::default()
+pub fn start(app: &AppState) -> Jobs {
+    let jobs = Jobs::default();
+    jobs.spawn(audit::keep_anchored(app.clone(), jobs.ending()));
+    let state = app.clone();
+    jobs.every("queued audit records", Duration::from_secs(2), move || {
+        let app = state.clone();
+        async move { accounts::move_queued_records(&app.pools.record).await }
+    });
+    let state = app.clone();
+    jobs.every("failed sign-ins", Duration::from_mins(5), move || {
+        let app = state.clone();
+        async move {
+            if let Err(cause) = accounts::tell_of_failures(&app.pools.record, &app.clock).await {
+                tracing::warn!(error.cause = %cause, "failed sign-ins could not be told of");
+            }
+        }
+    });
+    jobs
 }
 
 impl Jobs {

@@ -1,0 +1,152 @@
+//! The audit page's read model, exports, verification and the anchoring of the chain.
+
+mod anchor;
+pub mod checkpoints;
+mod export;
+mod verify;
+mod words;
+
+pub use anchor::{Anchoring, anchor, keep_anchored};
+pub use export::{Format, export, export_name};
+pub use verify::{LastVerified, Verification, cannot_tell, record as record_verification, verify};
+
+use crate::domain::audit::Code;
+use crate::error::Error;
+use crate::server::state::AppState;
+use crate::server::store::audit::{self, Filter, Record};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+
+/// The page's filters, as in the URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub who: Option<String>,
+    /// A code (`flush.planned`) or the part before its dot (`flush`).
+    pub code: Option<String>,
+    pub target: Option<String>,
+    /// Any part of the scope's text.
+    pub scope: Option<String>,
+    pub from: Option<NaiveDate>,
+    /// Inclusive.
+    pub to: Option<NaiveDate>,
+    /// Only rows with a smaller number: the next page.
+    pub before: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    pub as_of: DateTime<Utc>,
+    pub filter: AuditFilter,
+    /// Newest first, at most 100.
+    pub rows: Vec<AuditRow>,
+    /// The next page's `before`, None at the end.
+    pub older: Option<i64>,
+    /// The head's number.
+    pub head_seq: i64,
+    pub verified: Option<Verified>,
+    /// Last number in the checkpoint file, and when.
+    pub anchored: Option<(i64, DateTime<Utc>)>,
+    pub checkpoint_file: String,
+    pub separated: bool,
+    pub actors: Vec<String>,
+    pub codes: Vec<String>,
+    pub targets: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// `whole`, `tampered`, `truncated`, `cannot_tell`
+    pub verdict: String,
+    pub records: i64,
+    pub at: DateTime<Utc>,
+    pub first_bad: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AuditRow {
+    pub seq: i64,
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub code: String,
+    /// One sentence from the record's body.
+    pub what: String,
+    /// Where it leads, as `/flush/12`.
+    pub href: Option<String>,
+    /// Whole, lower-case hex.
+    pub hash: String,
+    /// A refusal, drawn as one.
+    pub refused: bool,
+}
+
+/// Rows on one page.
+const PAGE: i64 = 100;
+
+impl AuditFilter {
+    /// As the store takes it.
+    pub fn to_store(&self) -> Filter {
+        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+        let code = self.code.as_ref().map(|code| if code.contains('.') { code.clone() } else { format!("{code}.") });
+        Filter {
+            actor: self.who.clone(),
+            code,
+            target: self.target.clone(),
+            scope: self.scope.clone(),
+            from: self.from.map(midnight),
+            to: self.to.and_then(|to| to.checked_add_days(Days::new(1))).map(midnight),
+        }
+    }
+}
+
+/// The page: newest first, with what the last verification found and how far the chain is anchored.
+pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Error> {
+    let mut conn = app.pools.control.acquire().await?;
+    let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
+    let records = audit::list_before(&mut conn, &filter.to_store(), filter.before.unwrap_or(i64::MAX), PAGE + 1).await?;
+    let actors = audit::list_actors(&mut conn).await?;
+    let separated = audit::is_separated(&mut conn).await?;
+    drop(conn);
+    let config = app.config();
+    let more = records.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let rows: Vec<AuditRow> = records.iter().take(usize::try_from(PAGE).unwrap_or(usize::MAX)).map(row).collect();
+    Ok(AuditPage {
+        as_of: app.clock.now(),
+        older: rows.last().filter(|_| more).map(|row| row.seq),
+        rows,
+        head_seq,
+        verified: app.anchoring.last_verified().map(|last| Verified {
+            verdict: last.found.verdict.as_str().to_owned(),
+            records: last.found.records,
+            at: last.at,
+            first_bad: last.found.first_bad,
+        }),
+        anchored: checkpoints::last(&config.data_dir).map(|note| (note.seq, note.at)),
+        checkpoint_file: checkpoints::file(&config.data_dir).display().to_string(),
+        separated,
+        actors,
+        codes: Code::ALL.iter().map(ToString::to_string).collect(),
+        targets: Vec::new(),
+        filter,
+    })
+}
+
+fn row(record: &Record) -> AuditRow {
+    let body = serde_json::from_slice(&record.canonical).unwrap_or_default();
+    AuditRow {
+        seq: record.seq,
+        at: record.at,
+        actor: record.actor.clone(),
+        code: record.code.clone(),
+        what: words::sentence(&body),
+        href: words::href(&body),
+        hash: words::hex(&record.hash),
+        refused: record.code.ends_with(".refused") || record.code == Code::SignInFailed.as_str(),
+    }
+}
+
+/// Verifies now and remembers what was found; records it when asked by somebody.
+pub async fn verify_now(app: &AppState, actor: &crate::domain::audit::Actor) -> Result<Verification, Error> {
+    let data_dir = app.config().data_dir.clone();
+    let found = verify(&app.pools.record, &data_dir).await;
+    app.anchoring.remember_verified(&found, app.clock.now());
+    record_verification(&app.pools.record, actor, &found).await?;
+    Ok(found)
+}
