@@ -12,6 +12,7 @@ pub mod headers;
 pub mod jobs;
 pub mod private;
 pub mod router;
+pub mod run;
 pub mod service;
 pub mod state;
 pub mod store;

@@ -1,0 +1,141 @@
+//! The commands and what each hands over to. Standard output is for what was asked; everything else goes to standard error.
+
+mod accounts;
+mod database;
+mod ending;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::server::config::{Config, Environment, Problems};
+
+/// What went wrong, as one sentence.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Operations dashboard and flush console for application caches on Redis.
+#[derive(Debug, Parser)]
+#[command(name = "stalewatch", version, arg_required_else_help = true, after_help = "Start with: stalewatch demo")]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "STALEWATCH_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder of the private Postgres and Redis, and of the audit's checkpoints
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Bring the database's schema up
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://stalewatch:SECRET@db.internal/stalewatch stalewatch migrate")]
+    Migrate,
+    /// Add, list, disable and reset accounts
+    #[command(subcommand)]
+    User(accounts::User),
+    /// Create, list and revoke the tokens of programs
+    #[command(subcommand)]
+    Token(accounts::Token),
+}
+
+/// The settings that every command starts from.
+struct Settings {
+    config_file: Option<PathBuf>,
+    config: Config,
+    environment: Environment,
+}
+
+impl Settings {
+    fn load(common: Common) -> Result<Self, Problems> {
+        let environment = Environment::from_process();
+        let mut config = Config::load(common.config.as_deref(), &environment)?;
+        if let Some(data_dir) = common.data_dir {
+            config.data_dir = data_dir;
+        }
+        Ok(Self { config_file: common.config, config, environment })
+    }
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = !matches!(cli.command, Command::Serve(_));
+    write_logs(if quiet { "warn" } else { "info,sqlx=warn" });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("cannot start ({error}): check this account's limits on threads and files")),
+    };
+    let done = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match done {
+        Ok(code) => code,
+        Err(failure) => complain(&failure.to_string()),
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let settings = Settings::load(cli.common)?;
+    match cli.command {
+        Command::Serve(serve) => serve.run(settings).await?,
+        Command::Migrate => database::migrate(&settings).await?,
+        Command::User(user) => user.run(&settings).await?,
+        Command::Token(token) => token.run(&settings).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn complain(sentence: &str) -> ExitCode {
+    eprintln!("stalewatch: {sentence}");
+    ExitCode::FAILURE
+}
+
+/// Logs to standard error; `STALEWATCH_LOG` says how much (`debug`, `stalewatch::server::ingest=trace`).
+fn write_logs(default: &str) {
+    let filter = EnvFilter::try_from_env("STALEWATCH_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// One line of JSON on standard output. A reader that went away is not our error.
+fn print_json(value: &serde_json::Value) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{value}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            if command.has_subcommands() {
+                command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(|sub| check(sub, &path));
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example:\n  ") && help.contains("stalewatch "), "{path}: {help}");
+                assert!(command.get_about().is_some(), "{path}");
+            }
+        }
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        cli.get_subcommands().for_each(|command| check(command, "stalewatch"));
+    }
+}

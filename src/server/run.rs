@@ -1,0 +1,119 @@
+//! A server from its parts: schema, pools, state, jobs and the open door. `serve`, `demo` and the tests all start here.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use tokio::net::TcpListener;
+
+use crate::server::clock::Clock;
+use crate::server::config::{Config, Environment};
+use crate::server::door;
+use crate::server::jobs::{self, Jobs};
+use crate::server::private::Postgres;
+use crate::server::router::router;
+use crate::server::state::{AppState, Pools};
+use crate::server::store::migrations;
+use crate::server::store::pools::{self, Purpose};
+
+/// What requests under way get when the server ends,
+const DRAIN: Duration = Duration::from_secs(6);
+/// and the jobs after them,
+const JOBS_END: Duration = Duration::from_secs(4);
+/// and the pools. With the private servers' 12 s this stays within the 25 s that an ending may take.
+const POOLS_END: Duration = Duration::from_secs(1);
+
+/// Where the two databases are; they may be one.
+#[derive(Clone, Debug)]
+pub struct Databases {
+    pub control: String,
+    pub events: String,
+    /// The same two, as whoever may change their schema.
+    pub migration: [String; 2],
+}
+
+impl Databases {
+    /// Those that the environment names, if it does.
+    pub fn given(environment: &Environment) -> Option<Self> {
+        let control = environment.database_url.clone()?;
+        let events = environment.events_database_url.clone().unwrap_or_else(|| control.clone());
+        let migration = environment.migration_database_url.clone().unwrap_or_else(|| control.clone());
+        let migration_events = if events == control { migration.clone() } else { events.clone() };
+        Some(Self { control, events, migration: [migration, migration_events] })
+    }
+
+    /// One database for both.
+    pub fn one(url: String) -> Self {
+        Self { control: url.clone(), events: url.clone(), migration: [url.clone(), url] }
+    }
+
+    pub fn private(postgres: &Postgres) -> Self {
+        Self::one(postgres.database_url())
+    }
+
+    /// Brings both schemas up.
+    pub async fn migrate(&self) -> Result<(), StartError> {
+        migrations::run(&self.migration[0], &self.migration[1]).await.map_err(StartError::Migrate)
+    }
+
+    pub fn pools(&self) -> Result<Pools, StartError> {
+        let open = |url: &str, purpose| pools::open(url, purpose).map_err(StartError::Url);
+        Ok(Pools {
+            control: open(&self.control, Purpose::Web)?,
+            record: open(&self.control, Purpose::Record)?,
+            events: open(&self.events, Purpose::Ingest)?,
+            events_read: open(&self.events, Purpose::Read)?,
+        })
+    }
+}
+
+/// Why a server did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("DATABASE_URL or EVENTS_DATABASE_URL cannot be used ({0}): write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    Url(sqlx::Error),
+    #[error("cannot bring the schema up: {0}; check DATABASE_URL and that its role may create schemas there, then try again")]
+    Migrate(MigrateError),
+}
+
+/// A server that is ready and whose door is not open yet.
+pub struct Server {
+    pub app: AppState,
+    pub jobs: Jobs,
+    listener: TcpListener,
+}
+
+impl Server {
+    /// Brings the schema up, opens the pools and starts the jobs.
+    pub async fn prepare(listener: TcpListener, config: Config, clock: Clock, databases: &Databases) -> Result<Self, StartError> {
+        databases.migrate().await?;
+        let app = AppState::new(config, clock, databases.pools()?);
+        let jobs = jobs::start(&app);
+        Ok(Self { app, jobs, listener })
+    }
+
+    /// Where people find it, as far as this machine knows.
+    pub fn url(&self) -> String {
+        self.app.config().public_url.clone().unwrap_or_else(|| self.listener.local_addr().map_or_else(|_| String::new(), local_url))
+    }
+
+    /// Answers requests until `ending` resolves, then ends within [`DRAIN`] + [`JOBS_END`] + [`POOLS_END`].
+    pub async fn run(self, ending: impl Future<Output = ()>) {
+        let Self { app, jobs, listener } = self;
+        door::serve(listener, router(app.clone()), ending, DRAIN).await;
+        jobs.end(JOBS_END).await;
+        let pools = &app.pools;
+        let closed = async { tokio::join!(pools.control.close(), pools.record.close(), pools.events.close(), pools.events_read.close()) };
+        let _ = tokio::time::timeout(POOLS_END, closed).await;
+    }
+}
+
+/// The URL of a bound address; one that means "every address" is named by loopback.
+fn local_url(address: SocketAddr) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("http://{address}")
+}
