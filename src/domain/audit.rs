@@ -53,10 +53,13 @@ codes! {
     TokenRevoked = "token.revoked",
     ConfigLoaded = "config.loaded",
     AccessRefused = "access.refused",
+    FlushRequested = "flush.requested",
     FlushPlanned = "flush.planned",
     FlushPlanFailed = "flush.plan_failed",
     FlushRefused = "flush.refused",
     FlushConfirmed = "flush.confirmed",
+    /// Many more keys than planned were found at the start: nothing was removed, it has to be confirmed again.
+    FlushDrifted = "flush.drifted",
     FlushStarted = "flush.started",
     FlushProgress = "flush.progress",
     FlushVerifying = "flush.verifying",

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod chart;
 pub mod event;
+pub mod flush;
 pub mod operator;
 pub mod prefix;
 pub mod range;

@@ -1,0 +1,62 @@
+//! The rules of a flush, without anything that touches the world: its states, its limits, what a plan is and what a person must type,
+//! how many keys may be sent ahead of the record, how fast, and what is said afterwards.
+
+mod confirm;
+mod credit;
+mod pace;
+mod permit;
+mod state;
+mod verdict;
+mod wide;
+
+pub use confirm::{ConfirmError, ConfirmedPlan, Plan, Typed, same_count, same_text};
+pub use credit::{Credit, GRANT_FIRST, GRANT_MAX, GRANT_MIN, Grant};
+pub use pace::{COUNT_MAX, COUNT_MIN, Pace, Stepper};
+pub use permit::Permit;
+pub use state::{State, Transition};
+pub use verdict::{Verdict, verdict};
+pub use wide::{WideFacts, WideReason, cap, drifted, wide_reasons};
+
+use chrono::TimeDelta;
+
+/// How long a plan may be confirmed after its scan.
+pub const PLAN_LIVES: TimeDelta = TimeDelta::minutes(5);
+/// A start later than this after the plan's scan counts again first.
+pub const RECOUNT_AFTER: TimeDelta = TimeDelta::seconds(60);
+/// Plans one person may ask for in an hour.
+pub const PLANS_PER_HOUR: i64 = 10;
+/// The shortest reason that is taken, in characters.
+pub const REASON_MIN: usize = 15;
+/// The longest reason and incident link that are kept, in characters.
+pub const REASON_MAX: usize = 1_000;
+/// Keys shown of a plan.
+pub const SAMPLE_KEYS: usize = 50;
+/// Minutes after the end at which the verdict is computed.
+pub const VERDICT_AT_MIN: [i64; 4] = [1, 5, 15, 60];
+
+/// What a flush does to each key. Only [`Mode::Flush`] is available in this release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Version,
+    Soft,
+    Flush,
+}
+
+impl Mode {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "version" => Some(Self::Version),
+            "soft" => Some(Self::Soft),
+            "flush" => Some(Self::Flush),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Soft => "soft",
+            Self::Flush => "flush",
+        }
+    }
+}
