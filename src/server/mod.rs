@@ -11,6 +11,7 @@ pub mod forms;
 pub mod headers;
 pub mod jobs;
 pub mod private;
+pub mod redis;
 pub mod router;
 pub mod run;
 pub mod service;

@@ -1,0 +1,37 @@
+//! The rights that the flush identity needs, as the line that grants them and nothing more.
+
+use std::fmt::Write;
+
+/// Commands of the flush identity (Redis ≥ 7.0). `+client|setinfo` is left out: 7.0 refuses the whole line for it.
+const COMMANDS: &str = "+ping +hello +auth +select +role +info +acl|whoami +client|setname +client|id +scan +type +exists +pttl +pexpire \
+                        +unlink +memory|usage +wait +cluster|slots +cluster|shards +cluster|nodes +asking +readonly";
+
+/// The command that makes `user` what it has to be, for keys that begin with one of `first_segments` and `delimiter`.
+pub fn acl_line(user: &str, first_segments: &[Vec<u8>], delimiter: u8) -> String {
+    let mut keys = String::new();
+    for segment in first_segments {
+        let mut pattern = crate::server::redis::keys::glob_escaped(segment);
+        pattern.push(delimiter);
+        pattern.push(b'*');
+        let text = String::from_utf8_lossy(&pattern).into_owned();
+        if text.contains([' ', '"', '\u{fffd}']) {
+            continue; // cannot be written on one line of redis-cli without quoting that differs by version
+        }
+        let _ = write!(keys, "~{text} ");
+    }
+    format!("ACL SETUSER {user} reset on >SECRET {keys}resetchannels -@all {COMMANDS}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_names_the_prefixes_and_no_forbidden_command() {
+        let line = acl_line("sw_flush", &[b"user".to_vec(), b"a*b".to_vec()], b':');
+        assert!(line.starts_with("ACL SETUSER sw_flush reset on >SECRET ~user:* ~a\\*b:* resetchannels -@all +ping "));
+        for forbidden in ["+keys", "+flush", "+del", "+eval", "+swapdb", "setinfo", "+@"] {
+            assert!(!line.contains(forbidden), "{forbidden}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! All Redis. Connecting as the least-privileged identity, scanning, removing (which needs a [`crate::domain::flush::Permit`]), and watching
+//! whether a target answers. Nothing here knows of Postgres.
+//!
+//! Work that scans or removes is blocking code on its own connection and its own thread: the time of a step is what a bystander feels, so
+//! nothing may stand between two steps. Never sent, by anything: `KEYS`, `FLUSH*`, `DEL`, `EVAL`, `SWAPDB`.
+
+mod acl;
+mod connect;
+mod engine;
+mod keys;
+mod monitor;
+mod scan;
+
+pub use acl::acl_line;
+pub use connect::{Endpoint, Fault, Identity, Link};
+pub use engine::{Answers, End, Gate, Report, Stop, Work, remove};
+pub use monitor::{Monitor, Reach};
+pub use scan::{Census, Sampled, Survey, survey};
