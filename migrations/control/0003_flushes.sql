@@ -68,8 +68,9 @@ CREATE TABLE control.flushes (
     verdict_due     timestamptz,
 
     CHECK ((state IN ('planning', 'plan_failed')) OR matched IS NOT NULL),
+    CHECK ((confirmed_at IS NULL) = (reason IS NULL)),
     -- nothing starts without a reason
-    CHECK (lease_epoch = 0 OR state IN ('planning', 'plan_failed', 'planned', 'expired') OR reason IS NOT NULL)
+    CHECK (state NOT IN ('starting', 'running', 'paused', 'verifying', 'completed', 'completed_with_residue') OR reason IS NOT NULL)
 );
 -- At most one flush of a target removes at any time.
 CREATE UNIQUE INDEX flushes_active ON control.flushes (target) WHERE state IN ('starting', 'running', 'paused', 'verifying');

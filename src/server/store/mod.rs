@@ -1,6 +1,7 @@
 //! All SQL, one file per group of tables: plain functions on a connection that know nothing of Redis, requests or pages.
 
 pub mod audit;
+pub mod flushes;
 pub mod migrations;
 pub mod pools;
 pub mod sessions;

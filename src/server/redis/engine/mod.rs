@@ -217,17 +217,19 @@ impl Run<'_> {
                     self.answers.removed += removed;
                     self.answers.gone += keys.len() as u64 - removed;
                 }
-                Value::ServerError(error) => match Link::refusal(error.code()) {
-                    // Not carried out, and may pass: these keys are met again in the next pass.
-                    fault @ Fault::NotReady(_) => {
-                        keys.iter().for_each(|key| self.seen.remove(key));
+                Value::ServerError(error) => {
+                    let fault = Link::refusal(error.code());
+                    if matches!(fault, Fault::NotReady(_)) {
+                        // Not carried out, and may pass: these keys are met again in the next pass.
+                        for key in keys {
+                            self.seen.remove(key);
+                        }
                         not_ready.get_or_insert(fault);
-                    }
-                    _ => {
+                    } else {
                         self.answers.failed += keys.len() as u64;
                         *self.answers.failed_by_class.entry(error.code().to_ascii_lowercase()).or_default() += keys.len() as u64;
                     }
-                },
+                }
                 _ => return Err(Fault::Garbled),
             }
             Ok(())
@@ -237,7 +239,9 @@ impl Run<'_> {
             self.unanswered.insert(key);
         }
         if !self.unanswered.is_empty() {
-            batch[..dealt_with].iter().for_each(|key| self.unanswered.remove(key));
+            for key in &batch[..dealt_with] {
+                self.unanswered.remove(key);
+            }
         }
         self.answers.pages += u64::from(page.is_some());
         gate.answered(dealt_with as u64, &self.answers);

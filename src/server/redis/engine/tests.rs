@@ -121,10 +121,10 @@ struct Case {
 fn case() -> impl Strategy<Value = Case> {
     let literal = (segment(3), prop::collection::vec(segment(0), 0..3)).prop_map(|(first, rest)| {
         let mut bytes = first;
-        rest.iter().for_each(|segment| {
+        for segment in rest {
             bytes.push(b':');
             bytes.extend(segment);
-        });
+        }
         bytes.push(b':');
         let scope = Scope::parse(&escape(&bytes), Some(crate::domain::prefix::ScopeKind::Literal), b':', &[]).unwrap();
         (scope, bytes)
@@ -163,7 +163,7 @@ fn case() -> impl Strategy<Value = Case> {
                             key.splice(glob..=glob, tail.iter().copied());
                         }
                     }
-                    _ => key.pop().into_iter().for_each(drop),
+                    _ => key.truncate(key.len() - 1),
                 }
                 key.extend(&tail);
                 if how == 1 {
@@ -204,7 +204,7 @@ fn a_large_scope_goes_in_many_steps_and_its_neighbours_stay() {
     let scope = Scope::parse("user:{id}:profile", None, b':', std::slice::from_ref(&family)).unwrap();
     let families = Families::new(vec![family]);
     let counted = |pace| {
-        let ask = Survey { scope: &scope, families: &families, delimiter: b':', pace, within: Duration::from_secs(60), stop: &|| false };
+        let ask = Survey { scope: &scope, families: &families, delimiter: b':', pace, within: Duration::from_mins(1), stop: &|| false };
         survey(&mut Link::open(&redis.endpoint()).unwrap(), &ask).unwrap()
     };
     let before = counted(Pace::Normal);

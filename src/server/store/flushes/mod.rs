@@ -1,0 +1,232 @@
+//! Flushes in Postgres: one row each, from the asking to the verdict. A change of state only happens from the state and under the lease epoch
+//! that the caller names; whoever finds nothing to change has lost the flush to somebody else and must stop.
+//!
+//! Times of leases are the database's; all others are the caller's.
+
+mod leases;
+mod plans;
+mod runs;
+mod verdicts;
+
+pub use leases::{Beat, Overdue, list_overdue, mark_beat, mark_reaped};
+pub use plans::{
+    Found, NewFlush, Recent, count_plans, count_starts, insert, list_expired, mark_expired, mark_plan_failed, mark_planned, purge_samples,
+};
+pub use runs::{
+    Ended, Progress, Refusal, Row, commit_start, mark_cancel_wanted, mark_ended, mark_progress, mark_running, mark_starting, mark_verifying,
+};
+pub use verdicts::{list_due, mark_judged};
+
+use crate::domain::flush::{Mode, Pace, State, Verdict, WideReason};
+use crate::domain::prefix::ScopeKind;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+/// A lease lasts this long, in seconds; whoever holds it beats every 5.
+pub const LEASE_S: f64 = 20.0;
+
+/// A flush as stored.
+#[derive(Clone, Debug)]
+pub struct Flush {
+    pub id: i64,
+    pub target: String,
+    pub scope: String,
+    pub scope_kind: ScopeKind,
+    pub mode: Mode,
+    pub pace: Pace,
+    pub author_id: i64,
+    pub author: String,
+    pub author_role: String,
+    pub created_at: DateTime<Utc>,
+    pub state: State,
+    pub state_at: DateTime<Utc>,
+    pub cause: Option<String>,
+    pub cause_detail: Option<String>,
+    pub version: i64,
+    pub scanned_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub matched: Option<u64>,
+    pub versioned: Option<u64>,
+    pub at_least: bool,
+    pub keyspace: Option<u64>,
+    pub wide: Vec<WideReason>,
+    pub run_id: Option<String>,
+    /// JSON of what is only shown.
+    pub plan: Option<String>,
+    pub sample_keys: Vec<Vec<u8>>,
+    pub samples_purged: bool,
+    pub confirmed_at: Option<DateTime<Utc>>,
+    pub reason: Option<String>,
+    pub incident: Option<String>,
+    pub lease_epoch: i32,
+    pub cap: Option<u64>,
+    pub granted: u64,
+    pub removed: u64,
+    pub gone: u64,
+    pub failed: u64,
+    /// JSON: keys by error class.
+    pub failed_by_class: String,
+    pub scanned: u64,
+    pub started_at: Option<DateTime<Utc>>,
+    pub cancel_by: Option<String>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub residue: Option<u64>,
+    pub proven: bool,
+    pub verdict: Option<Verdict>,
+    /// JSON of the latest judgement.
+    pub judgement: Option<String>,
+    pub verdict_due: Option<DateTime<Utc>>,
+}
+
+impl Flush {
+    pub fn is_wide(&self) -> bool {
+        !self.wide.is_empty()
+    }
+}
+
+/// The columns as Postgres has them.
+struct Stored {
+    id: i64,
+    target: String,
+    scope: String,
+    scope_kind: String,
+    mode: String,
+    pace: String,
+    author_id: i64,
+    author: String,
+    author_role: String,
+    created_at: DateTime<Utc>,
+    state: String,
+    state_at: DateTime<Utc>,
+    cause: Option<String>,
+    cause_detail: Option<String>,
+    version: i64,
+    scanned_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    matched: Option<i64>,
+    versioned: Option<i64>,
+    at_least: bool,
+    keyspace: Option<i64>,
+    wide: Vec<String>,
+    run_id: Option<String>,
+    plan: Option<String>,
+    sample_keys: Vec<Vec<u8>>,
+    samples_purged: bool,
+    confirmed_at: Option<DateTime<Utc>>,
+    reason: Option<String>,
+    incident: Option<String>,
+    lease_epoch: i32,
+    cap: Option<i64>,
+    granted: i64,
+    removed: i64,
+    gone: i64,
+    failed: i64,
+    failed_by_class: String,
+    scanned: i64,
+    started_at: Option<DateTime<Utc>>,
+    cancel_by: Option<String>,
+    ended_at: Option<DateTime<Utc>>,
+    residue: Option<i64>,
+    proven: bool,
+    verdict: Option<String>,
+    judgement: Option<String>,
+    verdict_due: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Stored> for Flush {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Stored) -> Result<Self, sqlx::Error> {
+        let id = row.id;
+        let bad = |column: &str, text: &str| sqlx::Error::Decode(format!("control.flushes {id}: {column} is {text:?}").into());
+        Ok(Self {
+            id,
+            scope_kind: ScopeKind::parse(&row.scope_kind).ok_or_else(|| bad("scope_kind", &row.scope_kind))?,
+            mode: Mode::parse(&row.mode).ok_or_else(|| bad("mode", &row.mode))?,
+            pace: Pace::parse(&row.pace).ok_or_else(|| bad("pace", &row.pace))?,
+            state: State::parse(&row.state).ok_or_else(|| bad("state", &row.state))?,
+            wide: row.wide.iter().map(|text| WideReason::parse(text).ok_or_else(|| bad("wide", text))).collect::<Result<_, _>>()?,
+            verdict: row.verdict.map(|text| Verdict::parse(&text).ok_or_else(|| bad("verdict", &text))).transpose()?,
+            target: row.target,
+            scope: row.scope,
+            author_id: row.author_id,
+            author: row.author,
+            author_role: row.author_role,
+            created_at: row.created_at,
+            state_at: row.state_at,
+            cause: row.cause,
+            cause_detail: row.cause_detail,
+            version: row.version,
+            scanned_at: row.scanned_at,
+            expires_at: row.expires_at,
+            matched: row.matched.map(i64::cast_unsigned),
+            versioned: row.versioned.map(i64::cast_unsigned),
+            at_least: row.at_least,
+            keyspace: row.keyspace.map(i64::cast_unsigned),
+            run_id: row.run_id,
+            plan: row.plan,
+            sample_keys: row.sample_keys,
+            samples_purged: row.samples_purged,
+            confirmed_at: row.confirmed_at,
+            reason: row.reason,
+            incident: row.incident,
+            lease_epoch: row.lease_epoch,
+            cap: row.cap.map(i64::cast_unsigned),
+            granted: row.granted.cast_unsigned(),
+            removed: row.removed.cast_unsigned(),
+            gone: row.gone.cast_unsigned(),
+            failed: row.failed.cast_unsigned(),
+            failed_by_class: row.failed_by_class,
+            scanned: row.scanned.cast_unsigned(),
+            started_at: row.started_at,
+            cancel_by: row.cancel_by,
+            ended_at: row.ended_at,
+            residue: row.residue.map(i64::cast_unsigned),
+            proven: row.proven,
+            judgement: row.judgement,
+            verdict_due: row.verdict_due,
+        })
+    }
+}
+
+/// One flush.
+pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Flush>, sqlx::Error> {
+    let found = sqlx::query_as!(
+        Stored,
+        r#"SELECT id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
+                  scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, sample_keys, samples_purged,
+                  confirmed_at, reason, incident, lease_epoch, cap, granted, removed, gone, failed, failed_by_class::text AS "failed_by_class!",
+                  scanned, started_at, cancel_by, ended_at, residue, proven, verdict, judgement::text, verdict_due
+           FROM control.flushes WHERE id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await?;
+    found.map(Flush::try_from).transpose()
+}
+
+/// The latest flushes, newest first; of one target, or of all. Their samples are left out.
+pub async fn list_recent(
+    conn: &mut PgConnection,
+    target: Option<&str>,
+    since: Option<DateTime<Utc>>,
+    limit: i64,
+) -> Result<Vec<Flush>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        r#"SELECT id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
+                  scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, ARRAY[]::bytea[] AS "sample_keys!",
+                  samples_purged, confirmed_at, reason, incident, lease_epoch, cap, granted, removed, gone, failed,
+                  failed_by_class::text AS "failed_by_class!", scanned, started_at, cancel_by, ended_at, residue, proven, verdict,
+                  judgement::text, verdict_due
+           FROM control.flushes
+           WHERE ($1::text IS NULL OR target = $1) AND ($2::timestamptz IS NULL OR created_at >= $2)
+           ORDER BY id DESC LIMIT $3"#,
+        target,
+        since,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Flush::try_from).collect()
+}

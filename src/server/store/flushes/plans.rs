@@ -1,0 +1,169 @@
+//! From the asking to a plan that may be confirmed.
+
+use super::LEASE_S;
+use crate::domain::flush::{Mode, Pace, Transition, WideReason};
+use crate::domain::prefix::ScopeKind;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+/// What a person asked for.
+#[derive(Clone, Debug)]
+pub struct NewFlush<'a> {
+    pub target: &'a str,
+    pub scope: &'a str,
+    pub scope_kind: ScopeKind,
+    pub mode: Mode,
+    pub pace: Pace,
+    pub author_id: i64,
+    pub author: &'a str,
+    pub author_role: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    pub scanned_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub matched: u64,
+    pub versioned: u64,
+    pub at_least: bool,
+    pub keyspace: u64,
+    pub wide: &'a [WideReason],
+    pub run_id: &'a str,
+    /// JSON of what is only shown.
+    pub plan: &'a str,
+    pub sample_keys: &'a [Vec<u8>],
+}
+
+/// How many in the last hour, and when the first of them was.
+#[derive(Clone, Copy, Debug)]
+pub struct Recent {
+    pub count: i64,
+    pub first: Option<DateTime<Utc>>,
+}
+
+/// A flush in `planning`, leased under epoch 1. Returns its number.
+pub async fn insert(conn: &mut PgConnection, new: &NewFlush<'_>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        "INSERT INTO control.flushes (target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, lease_epoch, lease_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'planning', $9, 1, clock_timestamp() + make_interval(secs => $10)) RETURNING id",
+        new.target,
+        new.scope,
+        new.scope_kind.as_str(),
+        new.mode.as_str(),
+        new.pace.as_str(),
+        new.author_id,
+        new.author,
+        new.author_role,
+        new.now,
+        LEASE_S
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// `planning → planned`, or `starting → planned` where a recount has drifted. False: it is not ours any more.
+pub async fn mark_planned(conn: &mut PgConnection, id: i64, epoch: i32, step: Transition, found: &Found<'_>) -> Result<bool, sqlx::Error> {
+    let wide: Vec<String> = found.wide.iter().map(|reason| reason.as_str().to_owned()).collect();
+    let done = sqlx::query!(
+        "UPDATE control.flushes SET state = $4, state_at = $5, version = version + 1, lease_until = NULL, scanned_at = $5, expires_at = $6, matched = $7,
+                versioned = $8, at_least = $9, keyspace = $10, wide = $11, run_id = $12, plan = $13::text::jsonb, sample_keys = $14,
+                confirmed_at = NULL, reason = NULL, incident = NULL, started_at = NULL, cap = NULL, granted = 0
+         WHERE id = $1 AND lease_epoch = $2 AND state = $3",
+        id,
+        epoch,
+        step.from().as_str(),
+        step.to().as_str(),
+        found.scanned_at,
+        found.expires_at,
+        found.matched.cast_signed(),
+        found.versioned.cast_signed(),
+        found.at_least,
+        found.keyspace.cast_signed(),
+        &wide,
+        found.run_id,
+        found.plan,
+        found.sample_keys
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// `planning → plan_failed`.
+pub async fn mark_plan_failed(
+    conn: &mut PgConnection,
+    id: i64,
+    epoch: i32,
+    cause: (&str, &str),
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE control.flushes SET state = 'plan_failed', state_at = $5, version = version + 1, lease_until = NULL, cause = $3, cause_detail = $4
+         WHERE id = $1 AND lease_epoch = $2 AND state = 'planning'",
+        id,
+        epoch,
+        cause.0,
+        cause.1,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Plans whose five minutes are over: number, target and scope.
+pub async fn list_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(i64, String, String)>, sqlx::Error> {
+    let rows = sqlx::query!("SELECT id, target, scope FROM control.flushes WHERE state = 'planned' AND expires_at <= $1 ORDER BY id", now)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.target, row.scope)).collect())
+}
+
+/// `planned → expired`, if its time is really over.
+pub async fn mark_expired(conn: &mut PgConnection, id: i64, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE control.flushes SET state = 'expired', state_at = $2, version = version + 1 WHERE id = $1 AND state = 'planned' AND expires_at <= $2",
+        id,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Plans this person asked for since then.
+pub async fn count_plans(conn: &mut PgConnection, author_id: i64, since: DateTime<Utc>) -> Result<Recent, sqlx::Error> {
+    sqlx::query_as!(
+        Recent,
+        r#"SELECT count(*) AS "count!", min(created_at) AS first FROM control.flushes WHERE author_id = $1 AND created_at > $2"#,
+        author_id,
+        since
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Flushes of this target confirmed since then.
+pub async fn count_starts(conn: &mut PgConnection, target: &str, since: DateTime<Utc>) -> Result<Recent, sqlx::Error> {
+    sqlx::query_as!(
+        Recent,
+        r#"SELECT count(*) AS "count!", min(confirmed_at) AS first FROM control.flushes WHERE target = $1 AND confirmed_at > $2"#,
+        target,
+        since
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Forgets the sample keys of flushes older than `before`. Returns how many.
+pub async fn purge_samples(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE control.flushes SET sample_keys = '{}', samples_purged = true WHERE NOT samples_purged AND created_at < $1 AND state <> 'planning'",
+        before
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
