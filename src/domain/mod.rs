@@ -2,9 +2,13 @@
 
 pub mod audit;
 pub mod chart;
+pub mod contract;
 pub mod event;
 pub mod flush;
+pub mod metric;
 pub mod operator;
+pub mod policy;
 pub mod prefix;
 pub mod range;
 pub mod refusal;
+pub mod sketch;
