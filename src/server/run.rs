@@ -37,8 +37,8 @@ impl Databases {
     /// Those that the environment names, if it does.
     pub fn given(environment: &Environment) -> Option<Self> {
         let control = environment.get("DATABASE_URL")?.to_owned();
-        let events = environment.get("EVENTS_DATABASE_URL").map(str::to_owned).unwrap_or_else(|| control.clone());
-        let migration = environment.get("MIGRATION_DATABASE_URL").map(str::to_owned).unwrap_or_else(|| control.clone());
+        let events = environment.get("EVENTS_DATABASE_URL").map_or_else(|| control.clone(), str::to_owned);
+        let migration = environment.get("MIGRATION_DATABASE_URL").map_or_else(|| control.clone(), str::to_owned);
         let migration_events = if events == control { migration.clone() } else { events.clone() };
         Some(Self { control, events, migration: [migration, migration_events] })
     }
