@@ -4,6 +4,7 @@ pub mod audit;
 pub mod flushes;
 pub mod migrations;
 pub mod pools;
+pub mod reviews;
 pub mod sessions;
 pub mod sign_ins;
 pub mod tokens;

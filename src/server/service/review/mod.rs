@@ -1,4 +1,10 @@
-//! The weekly review's read model.
+//! The weekly review: what happened in an ISO week by prefix, beside the week before, and what is to be done about it.
+
+mod actions;
+mod export;
+
+pub use actions::{ActionError, add_action, close_action};
+pub use export::{csv, json, markdown};
 
 use super::figures::{Gap, Mark, RateFigure, Series, Standing};
 use super::flush::FlushLine;
@@ -35,9 +41,11 @@ pub struct ReviewPage {
     pub gaps: Vec<Gap>,
     /// By remaining budget, least first; without budget last.
     pub rows: Vec<ReviewRow>,
+    /// Prefixes whose budget fell against the week before, worst first; at most three.
+    pub movers: Vec<Mover>,
     pub flushes: Vec<FlushLine>,
     pub contracts: Vec<ReviewContract>,
-    /// Open ones of any week, and those closed in this week.
+    /// Those of this week and earlier ones that were not closed before it began; open ones first, the earliest due first.
     pub actions: Vec<Action>,
     pub today: NaiveDate,
 }
@@ -61,6 +69,16 @@ pub struct ReviewRow {
     pub budget_by_day: [Option<f64>; 7],
     /// What to say about it, if anything: one of the worst movers, too few samples, …
     pub say: Option<String>,
+}
+
+/// A prefix whose budget fell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mover {
+    pub name: String,
+    pub target: String,
+    /// Budget left, and before; 1 is all of it.
+    pub budget_left: f64,
+    pub budget_before: f64,
 }
 
 #[derive(Clone, Debug)]
