@@ -9,6 +9,26 @@ fn rate_of(k: u64, n: u64, low: f64, high: f64) -> RateFigure {
     RateFigure { k, n, interval: Some((low, high)) }
 }
 
+fn flush() -> FlushLine {
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    FlushLine {
+        id: "3".to_owned(),
+        at: at("2026-11-19T03:14:00Z"),
+        target: "main".to_owned(),
+        scope: "user:{id=7}:summary".to_owned(),
+        mode: "flush".to_owned(),
+        state: "completed".to_owned(),
+        by: "mara@example.com".to_owned(),
+        reason: Some("saved | but <b>old</b> values [see](http://x)".to_owned()),
+        planned: Some(3_412),
+        removed: 3_400,
+        residue: Some(7),
+        wide: true,
+        break_glass: false,
+        verdict: Some("too_little_data".to_owned()),
+    }
+}
+
 fn page() -> ReviewPage {
     let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
     let empty = Series { from: at("2026-11-16T00:00:00Z"), step_s: 7_200, points: Vec::new() };
@@ -63,22 +83,7 @@ fn page() -> ReviewPage {
             },
         ],
         movers: vec![Mover { name: "user:{id}:summary".to_owned(), target: "main".to_owned(), budget_left: -17.2, budget_before: 0.5 }],
-        flushes: vec![FlushLine {
-            id: "3".to_owned(),
-            at: at("2026-11-19T03:14:00Z"),
-            target: "main".to_owned(),
-            scope: "user:{id=7}:summary".to_owned(),
-            mode: "flush".to_owned(),
-            state: "completed".to_owned(),
-            by: "mara@example.com".to_owned(),
-            reason: Some("saved | but <b>old</b> values [see](http://x)".to_owned()),
-            planned: Some(3_412),
-            removed: 3_400,
-            residue: Some(7),
-            wide: true,
-            break_glass: false,
-            verdict: Some("too_little_data".to_owned()),
-        }],
+        flushes: vec![flush()],
         contracts: vec![ReviewContract {
             endpoint: "PUT /users/{id}".to_owned(),
             prefix: "user:{id}:summary".to_owned(),
