@@ -37,17 +37,18 @@ pub fn markdown(page: &ReviewPage) -> String {
 
 fn prefixes(out: &mut String, page: &ReviewPage, before: &str) {
     out.push_str("\n## Worst movers\n\n");
-    if page.movers.is_empty() {
-        out.push_str("No prefix has less budget left than the week before.\n");
+    let movers = page.worst_movers();
+    if movers.is_empty() {
+        out.push_str("No budget fell by 5 points or more against the week before.\n");
     }
-    for mover in &page.movers {
+    for mover in movers {
         let _ = writeln!(
             out,
             "- {} on {}: budget left {}, {} in {before}",
             code(&mover.name),
             text(&mover.target),
-            percent(Some(mover.budget_left)),
-            percent(Some(mover.budget_before))
+            percent(mover.budget_left),
+            percent(mover.budget_before)
         );
     }
     out.push_str("\n## Prefixes by remaining budget\n\n");
@@ -68,7 +69,7 @@ fn prefixes(out: &mut String, page: &ReviewPage, before: &str) {
             row.stale.n,
             percent(row.budget_left),
             percent(row.budget_before),
-            points(change(row)),
+            points(row.change()),
             number(row.cost),
             number(row.cost_before),
             text(row.say.as_deref().unwrap_or(""))
@@ -208,7 +209,7 @@ pub fn csv(page: &ReviewPage) -> Result<Vec<u8>, csv::Error> {
             field(row.stale.interval.map(|(_, high)| high)),
             field(row.budget_left),
             field(row.budget_before),
-            field(change(row)),
+            field(row.change()),
             row.stale_before.k.to_string(),
             row.stale_before.n.to_string(),
             field(row.stale_before.value()),
@@ -225,7 +226,7 @@ pub fn json(page: &ReviewPage) -> Value {
     let two = |(now, before): (u64, u64)| json!({"value": now, "before": before});
     let rows: Vec<Value> = page.rows.iter().map(json_row).collect();
     let movers: Vec<Value> = page
-        .movers
+        .worst_movers()
         .iter()
         .map(|mover| {
             json!({"prefix": mover.name, "target": mover.target, "budget_left": mover.budget_left, "budget_left_before": mover.budget_before})
@@ -282,7 +283,7 @@ fn json_row(row: &ReviewRow) -> Value {
     json!({
         "prefix": row.name, "target": row.target, "owner": row.owner, "state": row.standing.as_str(), "objective": objective,
         "stale": json_rate(row.stale), "stale_before": json_rate(row.stale_before),
-        "budget": {"left": row.budget_left, "before": row.budget_before, "change": change(row), "by_day": row.budget_by_day},
+        "budget": {"left": row.budget_left, "before": row.budget_before, "change": row.change(), "by_day": row.budget_by_day},
         "cost_s_per_min": row.cost, "cost_s_per_min_before": row.cost_before, "note": row.say,
     })
 }
@@ -292,11 +293,6 @@ fn json_rate(rate: RateFigure) -> Value {
         "stale": rate.k, "samples": rate.n, "rate": rate.value(),
         "low": rate.interval.map(|(low, _)| low), "high": rate.interval.map(|(_, high)| high),
     })
-}
-
-/// Against the week before, in shares of the whole budget.
-fn change(row: &ReviewRow) -> Option<f64> {
-    Some(row.budget_left? - row.budget_before?)
 }
 
 fn objective(row: &ReviewRow) -> String {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::server::service::figures::{Series, Standing};
 use crate::server::service::flush::FlushLine;
-use crate::server::service::review::{Mover, ReviewContract};
+use crate::server::service::review::ReviewContract;
 
 fn rate_of(k: u64, n: u64, low: f64, high: f64) -> RateFigure {
     RateFigure { k, n, interval: Some((low, high)) }
@@ -82,7 +82,6 @@ fn page() -> ReviewPage {
                 ..row("")
             },
         ],
-        movers: vec![Mover { name: "user:{id}:summary".to_owned(), target: "main".to_owned(), budget_left: -17.2, budget_before: 0.5 }],
         flushes: vec![flush()],
         contracts: vec![ReviewContract {
             endpoint: "PUT /users/{id}".to_owned(),
@@ -140,8 +139,7 @@ fn json_keeps_unknown_apart_from_zero() {
 
 #[test]
 fn an_empty_week_is_a_whole_document() {
-    let empty =
-        ReviewPage { rows: Vec::new(), movers: Vec::new(), flushes: Vec::new(), contracts: Vec::new(), actions: Vec::new(), ..page() };
+    let empty = ReviewPage { rows: Vec::new(), flushes: Vec::new(), contracts: Vec::new(), actions: Vec::new(), ..page() };
     let text = markdown(&empty);
     assert!(text.contains("## Flushes\n\nNone.\n") && text.contains("None declared."), "{text}");
     assert_eq!(String::from_utf8(csv(&empty).unwrap()).unwrap().lines().count(), 1);

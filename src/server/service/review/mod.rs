@@ -41,13 +41,26 @@ pub struct ReviewPage {
     pub gaps: Vec<Gap>,
     /// By remaining budget, least first; without budget last.
     pub rows: Vec<ReviewRow>,
-    /// Prefixes whose budget fell against the week before, worst first; at most three.
-    pub movers: Vec<Mover>,
     pub flushes: Vec<FlushLine>,
     pub contracts: Vec<ReviewContract>,
     /// Those of this week and earlier ones that were not closed before it began; open ones first, the earliest due first.
     pub actions: Vec<Action>,
     pub today: NaiveDate,
+}
+
+/// Prefixes named as the worst movers.
+const MOVERS: usize = 5;
+/// A budget that fell by less has hardly moved.
+const MOVED: f64 = 0.05;
+
+impl ReviewPage {
+    /// The prefixes whose budget fell most against the week before, worst first.
+    pub fn worst_movers(&self) -> Vec<&ReviewRow> {
+        let mut fallen: Vec<(f64, &ReviewRow)> =
+            self.rows.iter().filter_map(|row| row.change().map(|change| (change, row))).filter(|(change, _)| *change <= -MOVED).collect();
+        fallen.sort_by(|a, b| a.0.total_cmp(&b.0));
+        fallen.into_iter().take(MOVERS).map(|(_, row)| row).collect()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -71,14 +84,11 @@ pub struct ReviewRow {
     pub say: Option<String>,
 }
 
-/// A prefix whose budget fell.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mover {
-    pub name: String,
-    pub target: String,
-    /// Budget left, and before; 1 is all of it.
-    pub budget_left: f64,
-    pub budget_before: f64,
+impl ReviewRow {
+    /// Budget left against the week before, in shares of the whole budget.
+    pub fn change(&self) -> Option<f64> {
+        Some(self.budget_left? - self.budget_before?)
+    }
 }
 
 #[derive(Clone, Debug)]
