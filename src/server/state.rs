@@ -1,11 +1,12 @@
 //! What every handler and job shares. Cheap to clone; holds no authority: that lives in Postgres.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use sqlx::PgPool;
 
 use crate::server::clock::Clock;
 use crate::server::config::Config;
+use crate::server::demo::shop::Shop;
 use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
 
@@ -35,6 +36,8 @@ pub struct Shared {
     pub access: Access,
     /// What this process keeps about the audit chain between requests.
     pub anchoring: Anchoring,
+    /// The simulated shop, once it is open: only `stalewatch demo` opens one.
+    pub shop: OnceLock<Arc<Shop>>,
 }
 
 impl std::ops::Deref for AppState {
@@ -53,6 +56,7 @@ impl AppState {
             pools,
             access: Access::default(),
             anchoring: Anchoring::default(),
+            shop: OnceLock::new(),
         }))
     }
 }
