@@ -105,7 +105,7 @@ static FAMILIES: [Family; 6] = [
 
 /// Rebuilds when all entries of the catalogue expire at one instant, and how long they take then.
 const STAMPEDE: u64 = 190;
-const STAMPEDE_MEDIAN: Duration = Duration::from_millis(420);
+const STAMPEDE_MEDIAN: Duration = Duration::from_millis(330);
 
 /// Tells the past in batches, each of one service.
 pub struct History {
