@@ -56,4 +56,4 @@ CREATE TABLE events.raw (
 ) PARTITION BY RANGE (day);
 
 CREATE INDEX raw_at ON events.raw USING brin (at);
-CREATE INDEX raw_notable ON events.raw (prefix_id, kind, at) WHERE notable;
+CREATE INDEX raw_notable ON events.raw (kind, prefix_id, at) WHERE notable;

@@ -11,5 +11,4 @@ pub mod policy;
 pub mod prefix;
 pub mod range;
 pub mod refusal;
-pub mod review;
 pub mod sketch;

@@ -9,6 +9,8 @@ pub mod demo;
 pub mod door;
 pub mod forms;
 pub mod headers;
+pub mod http;
+pub mod ingest;
 pub mod jobs;
 pub mod private;
 pub mod redis;

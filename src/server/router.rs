@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::server::auth::{Door, Needs, cross_site, guard, page_of, require};
 use crate::server::forms;
 use crate::server::state::AppState;
-use crate::server::{assets, headers};
+use crate::server::{assets, headers, http};
 
 /// No form is larger than this; the door for events has its own limit.
 const FORM_BYTES: usize = 64 * 1024;
@@ -29,6 +29,7 @@ pub fn doors() -> Vec<Door> {
         Door::post("/audit", Needs::Person(Permission::Audit), "a verification is recorded", forms::audit::verify),
         Door::get("/audit.csv", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_csv),
         Door::get("/audit.jsonl", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_jsonl),
+        Door::post("/api/v1/events", Needs::Ingest, "what a source may send, its token says", http::ingest::submit),
     ]
 }
 

@@ -1,12 +1,13 @@
 //! What every handler and job shares. Cheap to clone; holds no authority: that lives in Postgres.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sqlx::PgPool;
 
+use crate::server::auth::RememberedTokens;
 use crate::server::clock::Clock;
 use crate::server::config::Config;
-use crate::server::demo::shop::Shop;
+use crate::server::ingest::{Ingest, Registry};
 use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
 
@@ -36,8 +37,10 @@ pub struct Shared {
     pub access: Access,
     /// What this process keeps about the audit chain between requests.
     pub anchoring: Anchoring,
-    /// The simulated shop, once it is open: only `stalewatch demo` opens one.
-    pub shop: OnceLock<Arc<Shop>>,
+    /// Tokens that were valid a moment ago.
+    pub tokens: RememberedTokens,
+    /// The way in for events.
+    pub ingest: Ingest,
 }
 
 impl std::ops::Deref for AppState {
@@ -49,14 +52,17 @@ impl std::ops::Deref for AppState {
 }
 
 impl AppState {
+    /// Starts the writers of events, so it needs a runtime.
     pub fn new(config: Config, clock: Clock, pools: Pools) -> Self {
+        let ingest = Ingest::start(pools.events.clone(), clock.clone(), Registry::of(&config));
         Self(Arc::new(Shared {
             config: RwLock::new(Arc::new(config)),
             clock,
             pools,
             access: Access::default(),
             anchoring: Anchoring::default(),
-            shop: OnceLock::new(),
+            tokens: RememberedTokens::default(),
+            ingest,
         }))
     }
 }
@@ -69,6 +75,7 @@ impl Shared {
 
     /// Puts a re-read configuration in force (SIGHUP).
     pub fn replace_config(&self, config: Config) {
+        self.ingest.replace_registry(Registry::of(&config));
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 }

@@ -5,6 +5,7 @@ mod base64;
 mod check;
 mod code;
 mod loose;
+pub mod tally;
 
 pub use check::{Ages, check};
 pub use code::{Cause, ErrorClass, Kind, Method, NoteKind, Origin, Outcome};

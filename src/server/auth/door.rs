@@ -156,15 +156,7 @@ async fn token(app: &AppState, kind: Kind, request: &mut Request) -> Result<(), 
         Error::new(StatusCode::UNAUTHORIZED, "no_token", "Send a token: `Authorization: Bearer sw_…`. `stalewatch token create` makes one.")
     };
     let text = bearer(request.headers()).ok_or_else(missing)?.to_owned();
-    let (pool, now) = (app.pools.control.clone(), app.clock.now());
-    // In a task of its own: a request dropped half-way must not take a connection down with it.
-    let task = tokio::spawn(async move { accounts::check_token(&pool, now, &text).await });
-    let found: Token = match tokio::time::timeout(TOKEN_PATIENCE, task).await {
-        Ok(Ok(Ok(found))) => found,
-        Ok(Ok(Err(TokenError::Store(cause)))) => return Err(Error::store(&cause)),
-        Ok(Ok(Err(wrong))) => return Err(Error::new(StatusCode::UNAUTHORIZED, "bad_token", wrong.to_string())),
-        Ok(Err(_)) | Err(_) => return Err(away()),
-    };
+    let found = find_token(app, text).await?;
     if found.kind != kind {
         let detail = match kind {
             Kind::Ingest => "This is not an ingest token. `stalewatch token create --source NAME` makes one.",
@@ -176,8 +168,34 @@ async fn token(app: &AppState, kind: Kind, request: &mut Request) -> Result<(), 
     Ok(())
 }
 
+/// The token, from memory where it was asked for a moment ago or where nobody can be asked.
+async fn find_token(app: &AppState, text: String) -> Result<Token, Error> {
+    let (pool, now) = (app.pools.control.clone(), app.clock.now());
+    if let Some(found) = app.tokens.fresh(&text, now) {
+        return Ok(found);
+    }
+    if app.ingest.standing().is_away() {
+        return app.tokens.known(&text, now).ok_or_else(away);
+    }
+    // In a task of its own: a request dropped half-way must not take a connection down with it.
+    let asked = text.clone();
+    let task = tokio::spawn(async move { accounts::check_token(&pool, now, &asked).await });
+    match tokio::time::timeout(TOKEN_PATIENCE, task).await {
+        Ok(Ok(Ok(found))) => {
+            app.tokens.remember(&text, &found, now);
+            Ok(found)
+        }
+        Ok(Ok(Err(TokenError::Store(cause)))) => app.tokens.known(&text, now).ok_or_else(|| Error::store(&cause)),
+        Ok(Ok(Err(wrong))) => {
+            app.tokens.forget(&text);
+            Err(Error::new(StatusCode::UNAUTHORIZED, "bad_token", wrong.to_string()))
+        }
+        Ok(Err(_)) | Err(_) => app.tokens.known(&text, now).ok_or_else(away),
+    }
+}
+
 /// How long a token's check may take before Postgres counts as away.
-const TOKEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
+const TOKEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// To the sign-in, and from there back to where they wanted to go.
 fn sign_in_first(request: &Request) -> Response {

@@ -5,11 +5,13 @@ pub mod cookie;
 mod cross_site;
 mod door;
 pub mod origin;
+mod remembered;
 
 pub use crate::domain::operator::Viewer;
 pub use answer::{page_of, problem};
 pub use cross_site::{cross_site, guard};
 pub use door::{Door, Needs, require};
+pub use remembered::RememberedTokens;
 
 use crate::error::Error;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};

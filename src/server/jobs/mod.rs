@@ -1,5 +1,7 @@
 //! Background loops: one service call a tick. [`start`] lists them all.
 
+mod events;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub struct Jobs {
 /// Starts every background loop of the server.
 pub fn start(app: &AppState) -> Jobs {
     let jobs = Jobs::default();
+    events::start(&jobs, app);
     jobs.spawn(audit::keep_anchored(app.clone(), jobs.ending()));
     let state = app.clone();
     jobs.every("queued audit records", Duration::from_secs(2), move || {

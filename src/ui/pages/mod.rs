@@ -2,7 +2,6 @@
 
 pub mod audit;
 pub mod contracts;
-pub mod demo;
 pub mod flush;
 pub mod overview;
 pub mod prefix;

@@ -1,0 +1,169 @@
+//! `POST /api/v1/events`: reads the body within its limits, hands it to ingest and says what became of each event.
+
+use crate::domain::event::{Ages, Origin};
+use crate::error::Error;
+use crate::server::auth::problem;
+use crate::server::ingest::{BodyError, Format, LISTED_MAX, NotTaken, Sender, Taken};
+use crate::server::service::accounts::Token;
+use crate::server::state::AppState;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use std::io::Read as _;
+use std::time::Duration;
+
+/// Largest body, before and after decompression.
+pub const BODY_MAX: usize = 2 * 1024 * 1024;
+/// What of a body that is too large is read nevertheless, so that its sender comes to read the answer.
+const DRAIN_MAX: usize = 16 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(20);
+/// When to come again: while Postgres is away, and while the writers are behind.
+const AWAY_RETRY_S: u32 = 5;
+const BUSY_RETRY_S: u32 = 1;
+
+/// What became of a request's events.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Answer {
+    /// Events that count from now on.
+    pub accepted: u64,
+    /// Events that were known already, or named twice in this request.
+    pub duplicates: u64,
+    /// The first 100 that were refused.
+    pub rejected: Vec<RejectedEvent>,
+    pub rejected_total: u64,
+}
+
+/// An event that was refused; its neighbours were not.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct RejectedEvent {
+    /// Its place in the request, from 0.
+    pub index: usize,
+    /// `malformed`, `missing_field`, `wrong_type`, `unknown_type`, `too_old`, `too_new`, `too_long`, `bad_characters`, `unknown_prefix`,
+    /// `unknown_target`, `target_not_allowed` or `out_of_range`.
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// Takes events in; answers after the commit.
+#[utoipa::path(
+    post, path = "/api/v1/events", tag = "events",
+    request_body(content_type = "application/json", description = "`{\"events\":[…]}`, or `application/x-ndjson`, one event a line; gzip accepted. At most 5,000 events and 2 MiB after decompression.", content = serde_json::Value),
+    responses(
+        (status = 200, body = Answer, description = "Committed. Sending the same again changes nothing."),
+        (status = 400, description = "The body is not an envelope of events; nothing was taken."),
+        (status = 401, description = "No valid token."), (status = 403, description = "Not an ingest token."),
+        (status = 413, description = "Too many events or bytes; nothing was taken."), (status = 415, description = "Another content type or encoding."),
+        (status = 429, description = "Too much is waiting; come again after `Retry-After`."),
+        (status = 503, description = "Postgres does not answer; send the same again after `Retry-After`."),
+    ),
+    security(("ingest" = []))
+)]
+pub async fn submit(State(app): State<AppState>, Extension(token): Extension<Token>, headers: HeaderMap, body: Body) -> Response {
+    match take(&app, token, &headers, body).await {
+        Ok(done) => Json(answer(done)).into_response(),
+        Err(error) => problem(&error),
+    }
+}
+
+fn answer(taken: Taken) -> Answer {
+    let rejected_total = taken.rejected.len() as u64;
+    let rejected = taken
+        .rejected
+        .into_iter()
+        .take(LISTED_MAX)
+        .map(|rejected| RejectedEvent { index: rejected.index, code: rejected.code.as_str(), detail: rejected.detail })
+        .collect();
+    Answer { accepted: taken.accepted, duplicates: taken.duplicates, rejected, rejected_total }
+}
+
+async fn take(app: &AppState, token: Token, headers: &HeaderMap, body: Body) -> Result<Taken, Error> {
+    let format = format(headers)?;
+    let zipped = zipped(headers)?;
+    let body = tokio::time::timeout(BODY_PATIENCE, collect(body)).await.map_err(|_| {
+        Error::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body took too long to arrive. Nothing was taken; send it again.")
+    })??;
+    let body = if zipped { unzip(&body)? } else { body };
+    let sender = Sender::new(token.source, token.target, Origin::App);
+    app.ingest.submit(&sender, &body, format, Ages::LIVE).await.map_err(|cause| {
+        let detail = cause.to_string();
+        match cause {
+            NotTaken::Body(BodyError::Malformed(_)) => Error::new(StatusCode::BAD_REQUEST, "malformed", detail),
+            NotTaken::Body(BodyError::TooMany) => Error::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail),
+            NotTaken::Busy => Error::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(BUSY_RETRY_S),
+            NotTaken::Away => Error::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail).retry_after(AWAY_RETRY_S),
+        }
+    })
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Error> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" => Ok(Format::Json),
+        "application/x-ndjson" => Ok(Format::Ndjson),
+        _ => Err(Error::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content_type",
+            "Send `Content-Type: application/json` with {\"events\":[…]}, or `application/x-ndjson` with one event a line.",
+        )),
+    }
+}
+
+fn zipped(headers: &HeaderMap) -> Result<bool, Error> {
+    let mut zipped = false;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        for coding in value.to_str().unwrap_or("?").split(',').map(|coding| coding.trim().to_ascii_lowercase()) {
+            match coding.as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" if !zipped => zipped = true,
+                _ => {
+                    return Err(Error::new(
+                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                        "content_encoding",
+                        "Send the body as it is, or compressed once with gzip (`Content-Encoding: gzip`).",
+                    ));
+                }
+            }
+        }
+    }
+    Ok(zipped)
+}
+
+fn too_large() -> Error {
+    Error::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        "A body has at most 2 MiB, decompressed too. Nothing was taken; send it in parts.",
+    )
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, Error> {
+    let mut collected = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Error::new(StatusCode::BAD_REQUEST, "cut_short", "The body broke off. Nothing was taken; send it again."))?;
+        let Some(data) = frame.data_ref() else { continue };
+        length += data.len();
+        if length <= BODY_MAX {
+            collected.extend_from_slice(data);
+        } else if length > DRAIN_MAX {
+            break;
+        }
+    }
+    if length > BODY_MAX { Err(too_large()) } else { Ok(collected) }
+}
+
+fn unzip(body: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut plain = Vec::with_capacity((body.len() * 4).min(BODY_MAX));
+    let mut limited = flate2::read::MultiGzDecoder::new(body).take(BODY_MAX as u64 + 1);
+    limited
+        .read_to_end(&mut plain)
+        .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "malformed", "The body says it is gzip and is not. Nothing was taken."))?;
+    if plain.len() > BODY_MAX { Err(too_large()) } else { Ok(plain) }
+}

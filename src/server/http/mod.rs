@@ -1,0 +1,3 @@
+//! Doors for programs: events in, figures out, health. One file per path's noun; each asks one service and answers JSON.
+
+pub mod ingest;

@@ -1,0 +1,89 @@
+//! The weekly review's read model.
+
+use super::figures::{Gap, Mark, RateFigure, Series, Standing};
+use super::flush::FlushLine;
+use chrono::{DateTime, NaiveDate, Utc};
+
+/// Everything `/review/{ISO week}` shows. "Before" is the week before.
+#[derive(Clone, Debug)]
+pub struct ReviewPage {
+    /// `2026-W47`
+    pub week: String,
+    pub previous: String,
+    /// None where the week shown is the current one.
+    pub next: Option<String>,
+    /// First and last day, both inclusive.
+    pub first_day: NaiveDate,
+    pub last_day: NaiveDate,
+    pub timezone: String,
+    pub as_of: DateTime<Utc>,
+    /// The week is not over.
+    pub running: bool,
+    /// Prefixes that were outside at some time of the week, and before.
+    pub outside_ever: (u32, u32),
+    pub flushes_count: (u32, u32),
+    /// Invalidations that failed, and before.
+    pub failed_invalidations: (u64, u64),
+    pub without_data_s: (u64, u64),
+    /// All prefixes, at their own `fresh_within`.
+    pub stale: RateFigure,
+    pub stale_before: RateFigure,
+    pub chart: Series,
+    /// The week before, shifted by a week.
+    pub chart_before: Series,
+    pub marks: Vec<Mark>,
+    pub gaps: Vec<Gap>,
+    /// By remaining budget, least first; without budget last.
+    pub rows: Vec<ReviewRow>,
+    pub flushes: Vec<FlushLine>,
+    pub contracts: Vec<ReviewContract>,
+    /// Open ones of any week, and those closed in this week.
+    pub actions: Vec<Action>,
+    pub today: NaiveDate,
+}
+
+#[derive(Clone, Debug)]
+pub struct ReviewRow {
+    pub name: String,
+    pub target: String,
+    pub owner: Option<String>,
+    pub standing: Standing,
+    pub fresh_within_s: Option<u32>,
+    pub ratio: Option<f64>,
+    /// Of the ISO week.
+    pub budget_left: Option<f64>,
+    pub budget_before: Option<f64>,
+    pub stale: RateFigure,
+    pub stale_before: RateFigure,
+    pub cost: Option<f64>,
+    pub cost_before: Option<f64>,
+    /// Budget left at the end of each day, Monday first; None for days without samples or still to come.
+    pub budget_by_day: [Option<f64>; 7],
+    /// What to say about it, if anything: one of the worst movers, too few samples, …
+    pub say: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ReviewContract {
+    pub endpoint: String,
+    pub prefix: String,
+    pub how: String,
+    pub within_s: f64,
+    pub writes: u64,
+    pub last_invalidation: Option<DateTime<Utc>>,
+}
+
+/// A review action. Added and closed by anyone but viewers, both audited.
+#[derive(Clone, Debug)]
+pub struct Action {
+    pub id: i64,
+    pub text: String,
+    pub owner: String,
+    pub due: NaiveDate,
+    /// The week it was added in, `2026-W46`.
+    pub week: String,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub closed_by: Option<String>,
+    /// What came of it, said on closing.
+    pub outcome: Option<String>,
+}
