@@ -7,3 +7,8 @@ pub mod overview;
 pub mod prefix;
 pub mod review;
 pub mod sign_in;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
