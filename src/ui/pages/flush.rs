@@ -99,7 +99,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
         Stage::Planning => planning(flush),
         Stage::Planned => planned::head(flush),
         Stage::NotBegun => not_begun(flush),
-        Stage::Working => running::head(flush),
+        Stage::Working => view! { {running::head(flush)}<div class="next">{running::bar(flush)}</div> }.into_any(),
         Stage::Ended => outcome::head(flush),
     };
     let figure = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());

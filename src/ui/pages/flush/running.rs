@@ -40,19 +40,20 @@ pub fn head(flush: &FlushPage) -> AnyView {
     .into_any()
 }
 
-/// Bar, chart, record.
+/// Chart and record.
 pub fn rest(flush: &FlushPage, numbers: &str) -> AnyView {
-    let planned = flush.plan.as_ref().map_or(0, |plan| plan.matched);
     view! {
-        {flush.progress.as_ref().map(|progress| bar(flush, progress, planned))}
         {flush.progress.as_ref().and_then(|progress| bystanders(flush, progress, numbers))}
         {committed(&flush.audit, flush.as_of)}
     }
     .into_any()
 }
 
+/// How far it is.
 #[expect(clippy::cast_precision_loss, reason = "shares of a bar")]
-fn bar(flush: &FlushPage, progress: &Progress, planned: u64) -> AnyView {
+pub fn bar(flush: &FlushPage) -> Option<AnyView> {
+    let progress = flush.progress.as_ref()?;
+    let planned = flush.plan.as_ref().map_or(0, |plan| plan.matched);
     let whole = planned.max(progress.removed + progress.gone).max(1) as f64;
     let (removed, gone) = (progress.removed as f64 / whole * 100.0, progress.gone as f64 / whole * 100.0);
     let drawn = format!(
@@ -68,30 +69,32 @@ fn bar(flush: &FlushPage, progress: &Progress, planned: u64) -> AnyView {
         (Some(count), Some(step)) => Some(format!("COUNT {count}, {step} µs a step")),
         _ => None,
     };
-    view! {
-        <section class="card">
-            <div
-                class="progress"
-                role="progressbar"
-                aria-valuemin="0"
-                aria-valuemax=planned.to_string()
-                aria-valuenow=(progress.removed + progress.gone).min(planned).to_string()
-                aria-label="Keys dealt with"
-            >
-                <svg width="100%" height="14" aria-hidden="true" inner_html=drawn></svg>
-            </div>
-            <p class="progress-note">
-                <span><i class="sw"></i>{format!("{} removed", write::count(progress.removed))}</span>
-                <span><i class="sw sw-gone"></i>{format!("{} already gone", write::count(progress.gone))}</span>
-                <span>{format!("{} failed", write::count(progress.failed))}</span>
-                <span>{format!("{done} of the plan")}{scanned}</span>
-            </p>
-            <p class="hint">
-                {format!("Committed before they are sent: at most {} more keys. ", write::count(progress.granted))}{engine}
-            </p>
-        </section>
-    }
-    .into_any()
+    Some(
+        view! {
+            <section class="card">
+                <div
+                    class="progress"
+                    role="progressbar"
+                    aria-valuemin="0"
+                    aria-valuemax=planned.to_string()
+                    aria-valuenow=(progress.removed + progress.gone).min(planned).to_string()
+                    aria-label="Keys dealt with"
+                >
+                    <svg width="100%" height="14" aria-hidden="true" inner_html=drawn></svg>
+                </div>
+                <p class="progress-note">
+                    <span><i class="sw"></i>{format!("{} removed", write::count(progress.removed))}</span>
+                    <span><i class="sw sw-gone"></i>{format!("{} already gone", write::count(progress.gone))}</span>
+                    <span>{format!("{} failed", write::count(progress.failed))}</span>
+                    <span>{format!("{done} of the plan")}{scanned}</span>
+                </p>
+                <p class="hint">
+                    {format!("Committed before they are sent: at most {} more keys. ", write::count(progress.granted))}{engine}
+                </p>
+            </section>
+        }
+        .into_any(),
+    )
 }
 
 fn bystanders(flush: &FlushPage, progress: &Progress, numbers: &str) -> Option<AnyView> {
