@@ -9,6 +9,13 @@ pub mod review;
 pub mod sign_in;
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::too_many_lines,
+    reason = "small numbers and long tables of samples"
+)]
 mod samples;
 #[cfg(test)]
 mod tests;

@@ -22,12 +22,11 @@ fn draw(name: &str, nav: Nav, main: impl FnOnce() -> AnyView) -> Html {
 
 fn all<'a>(page: &'a Html, selector: &str) -> Vec<scraper::ElementRef<'a>> {
     let selector = Selector::parse(selector).unwrap();
-    // The borrow of the selector ends here: what is found is collected.
     page.select(&selector).collect()
 }
 
 fn text(page: &Html, selector: &str) -> String {
-    all(page, selector).iter().flat_map(|element| element.text()).collect()
+    all(page, selector).iter().flat_map(scraper::ElementRef::text).collect()
 }
 
 const FLUSH_STATES: [&str; 11] = [
