@@ -11,4 +11,5 @@ pub mod policy;
 pub mod prefix;
 pub mod range;
 pub mod refusal;
+pub mod review;
 pub mod sketch;

@@ -1,12 +1,13 @@
 //! What every handler and job shares. Cheap to clone; holds no authority: that lives in Postgres.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use sqlx::PgPool;
 
 use crate::server::auth::RememberedTokens;
 use crate::server::clock::Clock;
 use crate::server::config::Config;
+use crate::server::demo::shop::Shop;
 use crate::server::ingest::{Ingest, Registry};
 use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub access: Access,
     /// What this process keeps about the audit chain between requests.
     pub anchoring: Anchoring,
+    /// The simulated shop, once it is open: only `stalewatch demo` opens one.
+    pub shop: OnceLock<Arc<Shop>>,
     /// Tokens that were valid a moment ago.
     pub tokens: RememberedTokens,
     /// The way in for events.
@@ -61,6 +64,7 @@ impl AppState {
             pools,
             access: Access::default(),
             anchoring: Anchoring::default(),
+            shop: OnceLock::new(),
             tokens: RememberedTokens::default(),
             ingest,
         }))

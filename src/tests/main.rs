@@ -1,1 +1,11 @@
+//! Integration tests: real Postgres and Redis, one file per page noun.
+#![expect(clippy::unwrap_used, reason = "what a test does not expect ends it")]
 
+mod accounts;
+mod audit;
+mod doors;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod support;
+mod world;

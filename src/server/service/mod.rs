@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod contracts;
+pub mod demo;
 pub mod figures;
 pub mod flush;
 pub mod overview;

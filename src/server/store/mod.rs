@@ -5,6 +5,7 @@ pub mod events;
 pub mod flushes;
 pub mod migrations;
 pub mod pools;
+pub mod reviews;
 pub mod sessions;
 pub mod sign_ins;
 pub mod tokens;

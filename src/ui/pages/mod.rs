@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod contracts;
+pub mod demo;
 pub mod flush;
 pub mod overview;
 pub mod prefix;

@@ -210,20 +210,13 @@ fn prefix_row(row: &ReviewRow) -> AnyView {
 
 /// Those whose budget fell most against the week before.
 fn movers(model: &ReviewPage) -> Option<AnyView> {
-    let mut fallen: Vec<(f64, &ReviewRow)> = model
-        .rows
-        .iter()
-        .filter_map(|row| row.budget_left.zip(row.budget_before).map(|(now, before)| (now - before, row)))
-        .filter(|(change, _)| *change < -0.05)
-        .collect();
-    fallen.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let fallen = model.worst_movers();
     if fallen.is_empty() {
         return None;
     }
     let items: Vec<AnyView> = fallen
         .iter()
-        .take(5)
-        .map(|(_, row)| {
+        .map(|row| {
             let text = format!(
                 " from {} to {}, {}",
                 write::budget(row.budget_before.unwrap_or(0.0)),
@@ -283,7 +276,11 @@ fn contracts(model: &ReviewPage) -> AnyView {
 }
 
 fn actions(model: &ReviewPage, may_act: bool, refusal: Option<&Refusal>) -> AnyView {
-    let rows: Vec<AnyView> = model.actions.iter().map(|action| action_row(model, action, may_act)).collect();
+    let close = form::of(refusal, "close");
+    let rows: Vec<AnyView> = model.actions.iter().map(|action| action_row(model, action, may_act, close)).collect();
+    // Whoever closes what is closed already has no form to come back to.
+    let orphan = close
+        .filter(|close| !model.actions.iter().any(|action| action.closed_at.is_none() && action.id.to_string() == close.typed("action")));
     let table = if rows.is_empty() {
         view! { <p class="hint">"None is open."</p> }.into_any()
     } else {
@@ -304,7 +301,6 @@ fn actions(model: &ReviewPage, may_act: bool, refusal: Option<&Refusal>) -> AnyV
         .into_any()
     };
     let add = form::of(refusal, "action");
-    let close = form::of(refusal, "close");
     let form = if may_act {
         view! {
             {form::refused(add, "Not added.")}
@@ -329,10 +325,11 @@ fn actions(model: &ReviewPage, may_act: bool, refusal: Option<&Refusal>) -> AnyV
         view! { <p class="hint no-print">"Your role reads: actions are added and closed by an operator, approver, auditor or admin."</p> }
             .into_any()
     };
-    view! { <section id="actions"><h2>"Actions"</h2>{form::refused(close, "Not closed.")}{table}{form}</section> }.into_any()
+    view! { <section id="actions" data-error=form::error_code(orphan)><h2>"Actions"</h2>{form::refused(close, "Not closed.")}{table}{form}</section> }.into_any()
 }
 
-fn action_row(model: &ReviewPage, action: &Action, may_act: bool) -> AnyView {
+fn action_row(model: &ReviewPage, action: &Action, may_act: bool, refusal: Option<&Refusal>) -> AnyView {
+    let refusal = refusal.filter(|refusal| refusal.typed("action") == action.id.to_string());
     let shown = match &action.closed_at {
         Some(at) => {
             let by = action.closed_by.clone().map(|by| format!(", {by}"));
@@ -348,9 +345,9 @@ fn action_row(model: &ReviewPage, action: &Action, may_act: bool) -> AnyView {
     let close = may_act.then(|| {
         let form = action.closed_at.is_none().then(|| {
             view! {
-                <form method="post" action=format!("/review/{}", model.week) class="inline">
+                <form method="post" action=format!("/review/{}", model.week) class="inline" data-error=form::error_code(refusal)>
                     <input type="hidden" name="action" value=action.id.to_string()/>
-                    <input name="outcome" maxlength="500" placeholder="What came of it" aria-label=format!("What came of: {}", action.text) autocomplete="off"/>
+                    <input name="outcome" maxlength="500" placeholder="What came of it" value=form::typed(refusal, "outcome", "") aria-invalid=form::invalid(refusal, "outcome") aria-label=format!("What came of: {}", action.text) autocomplete="off"/>
                     <button class="btn btn-sm" type="submit" name="do" value="close">"Close"</button>
                 </form>
             }

@@ -24,7 +24,7 @@ pub const PUBLIC_PAGE: &str = "GET /users/{id}";
 pub const OWN_PAGE: &str = "GET /me";
 pub const ANY_PAGE: &str = "every page";
 
-const TTL: Duration = Duration::from_mins(30);
+const TTL: Duration = Duration::from_hours(1);
 const SESSION_TTL: Duration = Duration::from_mins(30);
 /// How long an old version of a profile stays for readers that are under way.
 const OLD_VERSION_TTL: Duration = Duration::from_mins(1);

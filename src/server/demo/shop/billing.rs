@@ -19,7 +19,7 @@ pub const STATEMENT: &str = "statement mail";
 
 /// The time-out of the client that evicts.
 pub const LINE_TIMEOUT: Duration = Duration::from_millis(300);
-const TTL: Duration = Duration::from_secs(110);
+const TTL: Duration = Duration::from_secs(270);
 
 pub fn row(account: u64) -> Row {
     Row { table: Table::Invoices, id: account }

@@ -20,7 +20,7 @@ pub const CATEGORY_PAGE: &str = "GET /categories/{id}";
 /// Products on a category page.
 pub const PAGE: u64 = 25;
 /// How long prices hold.
-pub const TTL: Duration = Duration::from_mins(2);
+pub const TTL: Duration = Duration::from_mins(3);
 const BYTES: usize = 900;
 
 pub fn row(id: u64) -> Row {

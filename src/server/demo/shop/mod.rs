@@ -13,6 +13,7 @@ mod dice;
 mod event;
 pub mod fault;
 mod freshness;
+pub mod history;
 mod people;
 mod report;
 mod search;
@@ -58,7 +59,7 @@ impl Service {
 /// The client's time-out towards Redis, where nothing is wrong with the line.
 const CACHE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the line to billing's cache stalls, and how long.
-const STALL_PROBABILITY: f64 = 0.22;
+const STALL_PROBABILITY: f64 = 0.15;
 const STALL: Duration = Duration::from_secs(4);
 /// When the catalogue's entries expire for the first time.
 const FIRST_IMPORT: Duration = Duration::from_secs(25);
@@ -202,13 +203,16 @@ fn morning(dice: &Dice) -> Vec<(String, Value, usize, Duration)> {
     let left = |whole_s: u64| Duration::from_millis(1_000 + dice.below(whole_s * 1_000));
     let mut entries = Vec::new();
     for user in 1..=accounts::USERS {
-        entries.push((accounts::profile_key(user, 1), value, 700, left(1_800)));
-        entries.push((accounts::summary_key(user), value, 220, left(1_800)));
+        entries.push((accounts::profile_key(user, 1), value, 700, left(3_600)));
+        entries.push((accounts::summary_key(user), value, 220, left(3_600)));
         entries.push((accounts::session_key(user), value, 160, left(1_800)));
     }
     entries.extend((1..=carts::CARTS).filter(|_| dice.chance(0.4)).map(|cart| (carts::key(cart), value, 420, left(240))));
     entries.extend((1..=catalog::PRODUCTS).map(|product| (catalog::key(product), value, 900, FIRST_IMPORT)));
-    entries.extend((1..=billing::ACCOUNTS).map(|account| (billing::key(account), value, 1_200, left(110))));
+    entries.extend((1..=billing::ACCOUNTS).map(|account| (billing::key(account), value, 1_200, left(270))));
     entries.extend((1..=search::QUERIES).map(|query| (search::key(query), value, 1_600, left(1_200))));
     entries
 }
+
+#[cfg(test)]
+mod tests;

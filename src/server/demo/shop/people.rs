@@ -9,6 +9,8 @@ const MAX_AT_ONCE: usize = 256;
 /// The opening rush: enough writes that a minute after the start says something.
 const RUSH: Duration = Duration::from_secs(90);
 const RUSH_FACTOR: f64 = 2.5;
+/// How many of the saves are a new avatar.
+pub const AVATAR_SHARE: f64 = 0.13;
 
 /// Arrivals per second.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +71,13 @@ async fn come(crowd: Crowd, ground: &Ground, services: &Services) {
             services.accounts.session(user).await;
             tokio::join!(services.accounts.read_profile(user, accounts::OWN_PAGE), services.accounts.read_own_summary(user));
             tokio::time::sleep(dice.between(Duration::from_millis(300), Duration::from_millis(900))).await;
-            services.accounts.write(user, dice.chance(0.22)).await;
+            services.accounts.write(user, dice.chance(AVATAR_SHARE)).await;
         }
         Crowd::Buyers => {
             // The page loads the mini cart while the first item is on its way already; half of the buyers add another later.
             let cart = dice.popular(carts::CARTS);
             let add = async {
-                tokio::time::sleep(dice.between(Duration::from_millis(5), Duration::from_millis(70))).await;
+                tokio::time::sleep(dice.between(Duration::from_millis(5), Duration::from_millis(180))).await;
                 services.carts.add_item(cart).await;
             };
             tokio::join!(services.carts.read(cart, carts::MINI_CART), add);

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -81,7 +81,13 @@ impl Reporter {
             dropped: AtomicU64::new(0),
             clock,
         });
-        let http = Http { client: reqwest::Client::new(), door: format!("{}/api/v1/events", door.trim_end_matches('/')), token, service };
+        let http = Http {
+            client: reqwest::Client::new(),
+            door: format!("{}/api/v1/events", door.trim_end_matches('/')),
+            token,
+            service,
+            complained: AtomicBool::new(false),
+        };
         tasks.spawn(send_all(http, receiver, stop.clone()));
         let counting = std::sync::Arc::clone(&reporter);
         tasks.spawn(async move {
@@ -138,6 +144,8 @@ struct Http {
     door: String,
     token: String,
     service: Service,
+    /// Whether rejections were logged already.
+    complained: AtomicBool,
 }
 
 /// What came of one request.
@@ -174,7 +182,12 @@ impl Http {
         }
         let answer: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
         if answer["rejected_total"].as_u64().unwrap_or_default() > 0 {
-            tracing::warn!(http.body = %body, shop.service = self.service.name(), "some of the shop's events are rejected");
+            // Under a configuration that does not know the shop's prefixes that is so in every batch: say it once.
+            if self.complained.swap(true, Ordering::Relaxed) {
+                tracing::debug!(http.body = %body, shop.service = self.service.name(), "some of the shop's events are rejected");
+            } else {
+                tracing::warn!(http.body = %body, shop.service = self.service.name(), "some of the shop's events are rejected");
+            }
         }
         Sent::Taken
     }

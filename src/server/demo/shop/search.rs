@@ -15,9 +15,9 @@ pub const QUERIES: u64 = 150;
 pub const SEARCH: &str = "search:{hash}";
 pub const RESULTS_PAGE: &str = "GET /search";
 pub const BANNERS: u64 = 5;
-const BANNER_SLOT: &str = "storefront";
+pub const BANNER_SLOT: &str = "storefront";
 
-const FRESH_FOR: Duration = Duration::from_secs(90);
+const FRESH_FOR: Duration = Duration::from_mins(3);
 const TTL: Duration = Duration::from_mins(20);
 const BANNER_TTL: Duration = Duration::from_mins(1);
 

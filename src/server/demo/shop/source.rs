@@ -35,7 +35,7 @@ impl Table {
 
     /// Connections to its database. The catalogue's is small: that is what a stampede runs into.
     fn connections(self) -> usize {
-        if self == Table::Products { 6 } else { 64 }
+        if self == Table::Products { 3 } else { 64 }
     }
 }
 

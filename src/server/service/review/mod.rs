@@ -1,4 +1,10 @@
-//! The weekly review's read model.
+//! The weekly review: what happened in an ISO week by prefix, beside the week before, and what is to be done about it.
+
+mod actions;
+mod export;
+
+pub use actions::{ActionError, add_action, close_action};
+pub use export::{csv, json, markdown};
 
 use super::figures::{Gap, Mark, RateFigure, Series, Standing};
 use super::flush::FlushLine;
@@ -37,9 +43,24 @@ pub struct ReviewPage {
     pub rows: Vec<ReviewRow>,
     pub flushes: Vec<FlushLine>,
     pub contracts: Vec<ReviewContract>,
-    /// Open ones of any week, and those closed in this week.
+    /// Those of this week and earlier ones that were not closed before it began; open ones first, the earliest due first.
     pub actions: Vec<Action>,
     pub today: NaiveDate,
+}
+
+/// Prefixes named as the worst movers.
+const MOVERS: usize = 5;
+/// A budget that fell by less has hardly moved.
+const MOVED: f64 = 0.05;
+
+impl ReviewPage {
+    /// The prefixes whose budget fell most against the week before, worst first.
+    pub fn worst_movers(&self) -> Vec<&ReviewRow> {
+        let mut fallen: Vec<(f64, &ReviewRow)> =
+            self.rows.iter().filter_map(|row| row.change().map(|change| (change, row))).filter(|(change, _)| *change <= -MOVED).collect();
+        fallen.sort_by(|a, b| a.0.total_cmp(&b.0));
+        fallen.into_iter().take(MOVERS).map(|(_, row)| row).collect()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +82,13 @@ pub struct ReviewRow {
     pub budget_by_day: [Option<f64>; 7],
     /// What to say about it, if anything: one of the worst movers, too few samples, …
     pub say: Option<String>,
+}
+
+impl ReviewRow {
+    /// Budget left against the week before, in shares of the whole budget.
+    pub fn change(&self) -> Option<f64> {
+        Some(self.budget_left? - self.budget_before?)
+    }
 }
 
 #[derive(Clone, Debug)]
