@@ -7,10 +7,10 @@ use sqlx::PgPool;
 use crate::server::auth::RememberedTokens;
 use crate::server::clock::Clock;
 use crate::server::config::Config;
-use crate::server::demo::shop::Shop;
 use crate::server::ingest::{Ingest, Registry};
 use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
+use crate::server::service::demo::Switchboard;
 
 /// The connection pools, apart so that load on one cannot starve another.
 #[derive(Clone)]
@@ -39,11 +39,11 @@ pub struct Shared {
     /// What this process keeps about the audit chain between requests.
     pub anchoring: Anchoring,
     /// The simulated shop, once it is open: only `stalewatch demo` opens one.
-    pub shop: OnceLock<Arc<Shop>>,
     /// Tokens that were valid a moment ago.
     pub tokens: RememberedTokens,
     /// The way in for events.
     pub ingest: Ingest,
+    pub shop: OnceLock<Arc<dyn Switchboard>>,
 }
 
 impl std::ops::Deref for AppState {

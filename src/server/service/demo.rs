@@ -1,14 +1,21 @@
-//! The demo page's read model, and its one act: turning a bug of the simulated shop on or off.
+//! The demo page's read model, and its one act: turning a bug of the simulated shop on or off. The shop itself is behind [`Switchboard`], so
+//! that nothing of the product depends on it.
 
 use crate::domain::audit::Code;
 use crate::error::Error;
 use crate::server::auth::Viewer;
-use crate::server::demo::shop::{Bug, Shop};
 use crate::server::state::AppState;
 use crate::server::store::audit;
 use axum::http::StatusCode;
 use serde::Serialize;
 use std::sync::Arc;
+
+/// What can be turned in this process.
+pub trait Switchboard: Send + Sync {
+    fn switches(&self) -> Vec<Switch>;
+    /// Turns the switch of that name; nothing where there is none.
+    fn turn(&self, name: &str, on: bool);
+}
 
 /// What the page shows.
 #[derive(Clone, Debug)]
@@ -24,25 +31,14 @@ pub struct Switch {
     pub explanation: &'static str,
     /// The prefix where it shows first.
     pub shows_at: &'static str,
+    /// Whose code it is.
     pub service: &'static str,
     pub on: bool,
 }
 
 /// The switches; an error where this server runs no shop.
 pub fn load(app: &AppState) -> Result<Demo, Error> {
-    let shop = shop(app)?;
-    let switches = Bug::ALL
-        .into_iter()
-        .map(|bug| Switch {
-            name: bug.name(),
-            title: bug.title(),
-            explanation: bug.explanation(),
-            shows_at: bug.shows_at(),
-            service: bug.releases().0.name(),
-            on: shop.switches().is_on(bug),
-        })
-        .collect();
-    Ok(Demo { switches })
+    Ok(Demo { switches: shop(app)?.switches() })
 }
 
 /// Turns the bug named `name`. The record is committed first: without it nothing is turned. Turning to what already is changes nothing.
@@ -54,20 +50,20 @@ pub async fn turn(app: &AppState, viewer: &Viewer, name: &str, on: bool) -> Resu
         scope: &'a str,
     }
     let shop = shop(app)?;
-    let bug = Bug::parse(name).ok_or_else(|| {
-        Error::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_switch", "The shop has no such switch; nothing was turned. Reload the page.")
+    let switch = shop.switches().into_iter().find(|switch| switch.name == name).ok_or_else(|| {
+        Error::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_switch", "The shop has no such switch. Reload the page and press again.")
     })?;
-    if shop.switches().is_on(bug) == on {
+    if switch.on == on {
         return Ok(());
     }
     let mut tx = app.pools.record.begin().await?;
-    audit::append(&mut tx, Code::DemoSwitched, &viewer.actor(), &Body { switch: bug.name(), on, scope: bug.shows_at() }).await?;
+    audit::append(&mut tx, Code::DemoSwitched, &viewer.actor(), &Body { switch: switch.name, on, scope: switch.shows_at }).await?;
     tx.commit().await?;
-    shop.switch(bug, on);
+    shop.turn(switch.name, on);
     Ok(())
 }
 
-fn shop(app: &AppState) -> Result<&Arc<Shop>, Error> {
+fn shop(app: &AppState) -> Result<&Arc<dyn Switchboard>, Error> {
     app.shop.get().ok_or_else(|| {
         Error::new(StatusCode::NOT_FOUND, "no_shop", "This server runs no simulated shop: `stalewatch demo` does, without `--no-shop`.")
     })

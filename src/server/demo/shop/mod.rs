@@ -150,8 +150,8 @@ impl Shop {
         Ok(Self { ground, reporters })
     }
 
-    pub fn switches(&self) -> &Arc<Switches> {
-        &self.ground.switches
+    pub fn is_on(&self, bug: Bug) -> bool {
+        self.ground.switches.is_on(bug)
     }
 
     /// Turns a switch and, as whoever turns one deploys something, sends the annotation; `true` if that changed anything.
