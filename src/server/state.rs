@@ -38,11 +38,11 @@ pub struct Shared {
     pub access: Access,
     /// What this process keeps about the audit chain between requests.
     pub anchoring: Anchoring,
-    /// The simulated shop, once it is open: only `stalewatch demo` opens one.
     /// Tokens that were valid a moment ago.
     pub tokens: RememberedTokens,
     /// The way in for events.
     pub ingest: Ingest,
+    /// The simulated shop, once it is open: only `stalewatch demo` opens one.
     pub shop: OnceLock<Arc<dyn Switchboard>>,
 }
 
