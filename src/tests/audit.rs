@@ -84,7 +84,7 @@ async fn sixteen_writers_leave_no_gap() {
 async fn changes_are_refused_even_to_a_superuser() {
     let world = World::new().await;
     append(&world, 3).await;
-    let mut conn = PgConnection::connect(&world.url).await.unwrap();
+    let mut conn = PgConnection::connect(&world.database.admin_url).await.unwrap();
     let superuser: bool =
         sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetch_one(&mut conn).await.unwrap();
     assert!(superuser, "this test says something only as a superuser");

@@ -4,8 +4,6 @@
 mod accounts;
 mod audit;
 mod doors;
-#[cfg(test)]
 mod layers;
-#[cfg(test)]
 mod support;
 mod world;

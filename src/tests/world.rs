@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use sqlx::PgPool;
 use stalewatch::domain::audit::Actor;
 use stalewatch::domain::operator::Role;
 use stalewatch::server::clock::Clock;
@@ -13,8 +13,10 @@ use stalewatch::server::config::Config;
 use stalewatch::server::router::router;
 use stalewatch::server::service::accounts;
 use stalewatch::server::state::{AppState, Pools};
-use stalewatch::server::store::{migrations, pools};
+use stalewatch::server::store::pools;
 use tower::ServiceExt as _;
+
+use crate::support::TestDatabase;
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -26,6 +28,7 @@ pub struct World {
     pub app: AppState,
     pub url: String,
     pub data_dir: PathBuf,
+    pub database: TestDatabase,
     _folder: tempfile::TempDir,
 }
 
@@ -47,29 +50,14 @@ impl Answer {
     }
 }
 
-fn server_url() -> String {
-    #[expect(clippy::disallowed_methods, reason = "tests take their Postgres from the environment")]
-    let url = std::env::var("DATABASE_URL").expect("tests need DATABASE_URL, a Postgres where databases may be created");
-    url.rsplit_once('/').unwrap().0.to_owned()
-}
-
 impl World {
     pub async fn new() -> Self {
         Self::with(Config::default(), Clock::system()).await
     }
 
     pub async fn with(config: Config, clock: Clock) -> Self {
-        let server = server_url();
-        let folder = tempfile::tempdir().unwrap();
-        let name = format!(
-            "test_{}_{}",
-            std::process::id(),
-            folder.path().file_name().unwrap().to_str().unwrap().replace(['.', '-'], "").to_lowercase()
-        );
-        let mut conn = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-        conn.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-        let url = format!("{server}/{name}");
-        migrations::run(&url, &url).await.unwrap();
+        let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+        let url = database.url.clone();
         let open = |purpose| pools::open(&url, purpose).unwrap();
         let pools = Pools {
             control: open(pools::Purpose::Web),
@@ -79,7 +67,7 @@ impl World {
         };
         let data_dir = folder.path().to_owned();
         let app = AppState::new(Config { data_dir: data_dir.clone(), ..config }, clock, pools);
-        Self { app, url, data_dir, _folder: folder }
+        Self { app, url, data_dir, database, _folder: folder }
     }
 
     pub fn router(&self) -> Router {
@@ -148,32 +136,10 @@ impl World {
 
     /// Postgres as it is when it was stopped: nothing connects and what was connected is cut.
     pub async fn stop_postgres(&self) {
-        self.say_to_postgres("ALTER DATABASE {} ALLOW_CONNECTIONS false").await;
-        self.say_to_postgres("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'").await;
+        self.database.stop().await;
     }
 
     pub async fn start_postgres(&self) {
-        self.say_to_postgres("ALTER DATABASE {} ALLOW_CONNECTIONS true").await;
-    }
-
-    async fn say_to_postgres(&self, sql: &str) {
-        let name = self.url.rsplit('/').next().unwrap();
-        let mut conn = PgConnection::connect(&format!("{}/postgres", server_url())).await.unwrap();
-        conn.execute(sqlx::AssertSqlSafe(sql.replace("{}", name))).await.unwrap();
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let (server, name) = (server_url(), self.url.rsplit('/').next().unwrap().to_owned());
-        // The test's runtime may be ending: a small one of its own drops the database.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let mut conn = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-                conn.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await.unwrap();
-            });
-        });
-        let _ = dropped.join();
+        self.database.start().await;
     }
 }
