@@ -12,6 +12,7 @@ pub mod headers;
 pub mod http;
 pub mod ingest;
 pub mod jobs;
+pub mod pages;
 pub mod private;
 pub mod redis;
 pub mod router;

@@ -9,6 +9,7 @@ use crate::domain::operator::Permission;
 use crate::error::Error;
 use crate::server::auth::{Door, Needs, cross_site, guard, page_of, require};
 use crate::server::forms;
+use crate::server::pages;
 use crate::server::state::AppState;
 use crate::server::{assets, headers, http};
 
@@ -26,10 +27,20 @@ pub fn doors() -> Vec<Door> {
         Door::get("/sign-in", Needs::Nothing, "the way in", forms::sign_in::show),
         Door::post("/sign-in", Needs::Nothing, "the way in; behind the throttle", forms::sign_in::submit),
         Door::post("/sign-out", Needs::Nothing, "whoever has a session may end it, and nothing else happens", forms::sign_in::sign_out),
+        Door::get(
+            "/audit",
+            Needs::Person(Permission::Read),
+            "everybody may see who did what; key names stay out of it",
+            pages::audit::show,
+        ),
         Door::post("/audit", Needs::Person(Permission::Audit), "a verification is recorded", forms::audit::verify),
         Door::get("/audit.csv", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_csv),
         Door::get("/audit.jsonl", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_jsonl),
         Door::post("/api/v1/events", Needs::Ingest, "what a source may send, its token says", http::ingest::submit),
+        Door::get("/account", Needs::Person(Permission::Read), "one's own", pages::account::show),
+        Door::post("/account", Needs::Person(Permission::Read), "one's own, whatever the role", forms::account::submit),
+        Door::get("/users", Needs::Person(Permission::Administer), "who has an account and which tokens there are", pages::users::show),
+        Door::post("/users", Needs::Person(Permission::Administer), "gives and takes what others may do", forms::users::submit),
     ]
 }
 

@@ -1,7 +1,9 @@
 //! What forms post to, one file per page noun: parse, one service call, then 303, or the page again with what was typed.
 
+pub mod account;
 pub mod audit;
 pub mod sign_in;
+pub mod users;
 
 use crate::error::Error;
 use axum::http::StatusCode;

@@ -1,5 +1,6 @@
 //! One file per page noun of the URL. A handler loads the read model, a page draws it.
 
+pub mod account;
 pub mod audit;
 pub mod contracts;
 pub mod demo;
@@ -8,6 +9,7 @@ pub mod overview;
 pub mod prefix;
 pub mod review;
 pub mod sign_in;
+pub mod users;
 
 #[cfg(test)]
 #[expect(

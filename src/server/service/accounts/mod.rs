@@ -2,6 +2,7 @@
 //! as the last statement; a sign-in's record is queued in its transaction instead, so that the on-call gets in whatever the chain does.
 
 mod memory;
+mod models;
 mod password;
 mod sessions;
 mod sign_in;
@@ -9,6 +10,7 @@ mod tokens;
 mod users;
 
 pub use memory::Memory;
+pub use models::{AccountPage, SessionRow, TokenRow, UserRow, UsersPage};
 pub use password::{Hasher, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, generate as generate_password};
 pub use sessions::{Known, end_session, find_viewer, list_sessions, sign_out};
 pub use sign_in::{Came, Gate, NewSession, SignInError, move_queued_records, sign_in, tell_of_failures};

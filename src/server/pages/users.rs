@@ -1,0 +1,31 @@
+//! `/users`.
+
+use super::{frame, page};
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::server::auth::{Viewer, page_of};
+use crate::server::service::accounts;
+use crate::server::state::AppState;
+use crate::ui::components::frame::Nav;
+use crate::ui::pages;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+/// `GET /users`.
+pub async fn show(State(app): State<AppState>, viewer: Viewer) -> Response {
+    draw(&app, &viewer, StatusCode::OK, None).await
+}
+
+/// The page, with what was refused where something was.
+pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: Option<&Refusal>) -> Response {
+    let (users, tokens) = match accounts::list_users(&app.pools.control).await {
+        Ok(users) => match accounts::list_tokens(&app.pools.control).await {
+            Ok(tokens) => (users, tokens),
+            Err(cause) => return page_of(&Error::store(&cause)),
+        },
+        Err(cause) => return page_of(&Error::store(&cause)),
+    };
+    let model = accounts::UsersPage::new(app.clock.now(), viewer, &users, &tokens);
+    page(status, "Users", &frame(app, viewer, Nav::Users), || pages::users::main(&model, refusal))
+}
