@@ -27,12 +27,7 @@ pub fn doors() -> Vec<Door> {
         Door::get("/sign-in", Needs::Nothing, "the way in", forms::sign_in::show),
         Door::post("/sign-in", Needs::Nothing, "the way in; behind the throttle", forms::sign_in::submit),
         Door::post("/sign-out", Needs::Nothing, "whoever has a session may end it, and nothing else happens", forms::sign_in::sign_out),
-        Door::get(
-            "/audit",
-            Needs::Person(Permission::Read),
-            "everybody may see who did what; key names stay out of it",
-            pages::audit::show,
-        ),
+        Door::get("/audit", Needs::Person(Permission::Read), "everybody may see who did what", pages::audit::show),
         Door::post("/audit", Needs::Person(Permission::Audit), "a verification is recorded", forms::audit::verify),
         Door::get("/audit.csv", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_csv),
         Door::get("/audit.jsonl", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_jsonl),
