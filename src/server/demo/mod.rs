@@ -1,4 +1,5 @@
 //! `stalewatch demo`: everything in one folder, with a simulated shop.
 
+pub mod history;
 pub mod shop;
 mod switchboard;
