@@ -5,5 +5,6 @@ mod accounts;
 mod audit;
 mod doors;
 mod layers;
+mod shop;
 mod support;
 mod world;
