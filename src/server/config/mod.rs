@@ -1,5 +1,6 @@
 //! The configuration: what `stalewatch.toml` and the environment say. The only room that reads the environment.
 
+pub mod check;
 mod contracts;
 mod document;
 mod environment;
