@@ -11,6 +11,7 @@ use crate::server::ingest::{Ingest, Registry};
 use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
 use crate::server::service::demo::Switchboard;
+use crate::server::service::flush::Flushes;
 
 /// The connection pools, apart so that load on one cannot starve another.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Shared {
     pub access: Access,
     /// What this process keeps about the audit chain between requests.
     pub anchoring: Anchoring,
+    /// What this process keeps about flushes at work.
+    pub flushes: Flushes,
     /// Tokens that were valid a moment ago.
     pub tokens: RememberedTokens,
     /// The way in for events.
@@ -65,6 +68,7 @@ impl AppState {
             access: Access::default(),
             anchoring: Anchoring::default(),
             shop: OnceLock::new(),
+            flushes: Flushes::default(),
             tokens: RememberedTokens::default(),
             ingest,
         }))

@@ -89,8 +89,8 @@ impl ConfirmError {
 }
 
 impl Plan {
-    /// Checks what `by` typed at `now` against this plan.
-    pub fn confirm(self, typed: &Typed, by: i64, now: DateTime<Utc>) -> Result<ConfirmedPlan, ConfirmError> {
+    /// Whether `by` may confirm this plan at `now`, whatever they type.
+    pub fn may_be_confirmed(&self, by: i64, now: DateTime<Utc>) -> Result<(), ConfirmError> {
         if self.state == State::Expired || (self.state == State::Planned && now >= self.expires_at) {
             return Err(ConfirmError::Expired);
         }
@@ -100,6 +100,12 @@ impl Plan {
         if self.author_id != by {
             return Err(ConfirmError::NotTheAuthor);
         }
+        Ok(())
+    }
+
+    /// Checks what `by` typed at `now` against this plan.
+    pub fn confirm(self, typed: &Typed, by: i64, now: DateTime<Utc>) -> Result<ConfirmedPlan, ConfirmError> {
+        self.may_be_confirmed(by, now)?;
         if typed.target.trim() != self.target {
             return Err(ConfirmError::WrongTarget);
         }

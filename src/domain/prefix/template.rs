@@ -107,7 +107,7 @@ impl Template {
     }
 
     /// Always literal and never empty.
-    pub(super) fn first_segment(&self) -> &[u8] {
+    pub fn first_segment(&self) -> &[u8] {
         match self.segments.first() {
             Some(Segment::Literal(bytes)) => bytes,
             _ => &[],

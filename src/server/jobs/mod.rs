@@ -1,6 +1,7 @@
 //! Background loops: one service call a tick. [`start`] lists them all.
 
 mod events;
+mod flush;
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub struct Jobs {
 pub fn start(app: &AppState) -> Jobs {
     let jobs = Jobs::default();
     events::start(&jobs, app);
+    flush::start(&jobs, app);
     jobs.spawn(audit::keep_anchored(app.clone(), jobs.ending()));
     let state = app.clone();
     jobs.every("queued audit records", Duration::from_secs(2), move || {

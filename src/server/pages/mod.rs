@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod flush;
 pub mod users;
 
 use crate::domain::operator::Viewer;

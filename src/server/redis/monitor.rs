@@ -20,6 +20,8 @@ pub struct Reach {
     pub seen_at: Option<DateTime<Utc>>,
     /// Keys in the database, when it last answered.
     pub keys: Option<u64>,
+    /// Whether the flush identity may do more than flush, as its last self-check found.
+    pub over_privileged: Option<bool>,
 }
 
 /// What is known of all targets, by name.
@@ -36,7 +38,10 @@ impl Monitor {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let reach = all.entry(target.to_owned()).or_default();
         match found {
-            Ok(keys) => *reach = Reach { away_since: None, why: None, seen_at: Some(now), keys: Some(*keys) },
+            Ok(keys) => {
+                *reach =
+                    Reach { away_since: None, why: None, seen_at: Some(now), keys: Some(*keys), over_privileged: reach.over_privileged };
+            }
             Err(fault) => {
                 if reach.away_since.is_none() {
                     tracing::warn!(redis.target = target, error.cause = %fault, "target does not answer");
@@ -45,6 +50,12 @@ impl Monitor {
                 reach.why = Some(fault.to_string());
             }
         }
+    }
+
+    /// Notes what the flush identity's self-check found.
+    pub fn note_privilege(&self, target: &str, over_privileged: bool) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(target.to_owned()).or_default().over_privileged =
+            Some(over_privileged);
     }
 
     /// Asks one target for ever. Keeps its connection.

@@ -212,8 +212,16 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
     };
     let cancel = can.cancel.then(|| one("cancel", "Stop after this batch", "At most one more batch goes. What is removed stays removed."));
     let replan = can.replan.then(|| one("replan", "Plan the same scope again", "Counts anew; nothing is removed by it."));
+    // A refusal always has a form to stand on.
+    let back = (refusal.is_some() && !can.cancel && !can.replan).then(|| {
+        view! {
+            <form method="get" action=action.clone() class="actions" data-error=form::error_code(refusal)>
+                <button class="btn" type="submit">"Look again"</button>
+            </form>
+        }
+    });
     let sentence = can.sentence.as_ref().map(|sentence| view! { <p class="hint">{sentence.clone()}</p> });
-    view! { <div class="remedies no-print">{form::refused(refusal, "Not done.")}{cancel}{replan}{sentence}</div> }.into_any()
+    view! { <div class="remedies no-print">{form::refused(refusal, "Not done.")}{cancel}{replan}{back}{sentence}</div> }.into_any()
 }
 
 fn stepper(flush: &FlushPage) -> AnyView {

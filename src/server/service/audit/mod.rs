@@ -96,6 +96,11 @@ impl AuditFilter {
     }
 }
 
+/// The last number that is anchored outside Postgres, and when that was.
+pub fn last_anchor(data_dir: &std::path::Path) -> Option<(i64, DateTime<Utc>)> {
+    checkpoints::last(data_dir).map(|note| (note.seq, note.at))
+}
+
 /// The page: newest first, with what the last verification found and how far the chain is anchored.
 pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Error> {
     let mut conn = app.pools.control.acquire().await?;
@@ -118,7 +123,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
             at: last.at,
             first_bad: last.found.first_bad,
         }),
-        anchored: checkpoints::last(&config.data_dir).map(|note| (note.seq, note.at)),
+        anchored: last_anchor(&config.data_dir),
         checkpoint_file: checkpoints::file(&config.data_dir).display().to_string(),
         separated,
         actors,

@@ -6,6 +6,7 @@ pub mod quality;
 pub mod raw;
 pub mod registry;
 pub mod rollups;
+pub mod samples;
 
 use sha2::{Digest, Sha256};
 

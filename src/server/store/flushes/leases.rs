@@ -1,6 +1,6 @@
 //! Leases: who works on a flush, and what becomes of one whose worker is gone.
 
-use super::LEASE_S;
+use super::LEASE;
 use crate::domain::flush::{State, Transition};
 use sqlx::PgConnection;
 
@@ -33,7 +33,7 @@ pub async fn mark_beat(conn: &mut PgConnection, id: i64, epoch: i32) -> Result<O
          WHERE id = $1 AND lease_epoch = $2 AND lease_until IS NOT NULL RETURNING cancel_by",
         id,
         epoch,
-        LEASE_S
+        LEASE.as_secs_f64()
     )
     .fetch_optional(conn)
     .await

@@ -10,7 +10,8 @@ mod verdicts;
 
 pub use leases::{Beat, Overdue, list_overdue, mark_beat, mark_reaped};
 pub use plans::{
-    Found, NewFlush, Recent, count_plans, count_starts, insert, list_expired, mark_expired, mark_plan_failed, mark_planned, purge_samples,
+    Found, NewFlush, Recent, count_plans, count_starts, insert, list_expired, lock_author, mark_expired, mark_plan_failed, mark_planned,
+    purge_samples,
 };
 pub use runs::{
     Ended, Progress, Refusal, Row, commit_start, mark_cancel_wanted, mark_ended, mark_progress, mark_running, mark_starting, mark_verifying,
@@ -21,9 +22,10 @@ use crate::domain::flush::{Mode, Pace, State, Verdict, WideReason};
 use crate::domain::prefix::ScopeKind;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use std::time::Duration;
 
-/// A lease lasts this long, in seconds; whoever holds it beats every 5.
-pub const LEASE_S: f64 = 20.0;
+/// A lease lasts this long; whoever holds it beats every 5 s.
+pub const LEASE: Duration = Duration::from_secs(20);
 
 /// A flush as stored.
 #[derive(Clone, Debug)]

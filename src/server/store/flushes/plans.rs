@@ -1,6 +1,6 @@
 //! From the asking to a plan that may be confirmed.
 
-use super::LEASE_S;
+use super::LEASE;
 use crate::domain::flush::{Mode, Pace, Transition, WideReason};
 use crate::domain::prefix::ScopeKind;
 use chrono::{DateTime, Utc};
@@ -43,6 +43,12 @@ pub struct Recent {
     pub first: Option<DateTime<Utc>>,
 }
 
+/// Until the transaction ends nobody else counts or inserts plans of this person.
+pub async fn lock_author(conn: &mut PgConnection, author_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(20031, ($1::bigint % 2147483647)::integer)", author_id).execute(conn).await?;
+    Ok(())
+}
+
 /// A flush in `planning`, leased under epoch 1. Returns its number.
 pub async fn insert(conn: &mut PgConnection, new: &NewFlush<'_>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
@@ -57,7 +63,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewFlush<'_>) -> Result<i64, 
         new.author,
         new.author_role,
         new.now,
-        LEASE_S
+        LEASE.as_secs_f64()
     )
     .fetch_one(conn)
     .await
@@ -113,12 +119,11 @@ pub async fn mark_plan_failed(
     Ok(done.rows_affected() == 1)
 }
 
-/// Plans whose five minutes are over: number, target and scope.
-pub async fn list_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(i64, String, String)>, sqlx::Error> {
-    let rows = sqlx::query!("SELECT id, target, scope FROM control.flushes WHERE state = 'planned' AND expires_at <= $1 ORDER BY id", now)
+/// Plans whose five minutes are over.
+pub async fn list_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT id FROM control.flushes WHERE state = 'planned' AND expires_at <= $1 ORDER BY id", now)
         .fetch_all(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.target, row.scope)).collect())
+        .await
 }
 
 /// `planned → expired`, if its time is really over.

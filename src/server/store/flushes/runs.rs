@@ -1,6 +1,6 @@
 //! From the confirmation to the end. The start is the only place that makes a [`Permit`], and only once its commit is known.
 
-use super::LEASE_S;
+use super::LEASE;
 use crate::domain::flush::{ConfirmedPlan, GRANT_FIRST, Permit, Transition};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -62,7 +62,7 @@ pub async fn mark_starting(
         confirmed.incident(),
         cap.cast_signed(),
         GRANT_FIRST.cast_signed(),
-        LEASE_S,
+        LEASE.as_secs_f64(),
         plan.keys.cast_signed()
     )
     .fetch_optional(conn)
@@ -98,7 +98,7 @@ pub async fn mark_running(conn: &mut PgConnection, id: i64, epoch: i32, now: Dat
         id,
         epoch,
         now,
-        LEASE_S
+        LEASE.as_secs_f64()
     )
     .execute(conn)
     .await?;
@@ -120,7 +120,7 @@ pub async fn mark_progress(conn: &mut PgConnection, id: i64, epoch: i32, row: &R
         row.failed_by_class,
         row.granted.cast_signed(),
         row.scanned.cast_signed(),
-        LEASE_S
+        LEASE.as_secs_f64()
     )
     .fetch_optional(conn)
     .await
@@ -140,7 +140,7 @@ pub async fn mark_verifying(conn: &mut PgConnection, id: i64, epoch: i32, row: &
         row.failed_by_class,
         row.scanned.cast_signed(),
         now,
-        LEASE_S
+        LEASE.as_secs_f64()
     )
     .execute(conn)
     .await?;

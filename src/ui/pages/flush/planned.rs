@@ -185,7 +185,9 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
         return view! {
             {form::refused(confirm.or(other), "Not started.")}
             {notice(Tone::Plain, Glyph::Lock, sentence)}
-            <p class="actions no-print"><a class="btn" href="/flush">"Back to flushes"</a></p>
+            <form class="actions no-print" method="get" action="/flush" data-error=form::error_code(confirm.or(other))>
+                <button class="btn" type="submit">"Back to flushes"</button>
+            </form>
         }
         .into_any();
     }

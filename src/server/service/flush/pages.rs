@@ -1,6 +1,6 @@
 //! The flush pages' read models: the plan form with the list, and one flush in any of its states.
 
-use super::figures::{MetricChart, RateFigure, Series};
+use crate::server::service::figures::{MetricChart, RateFigure, Series};
 use chrono::{DateTime, Utc};
 
 /// Everything `/flush` shows: the form (where this person may plan) and the latest flushes.

@@ -1,0 +1,456 @@
+//! The read models of the flush pages, from the store, from what runs in this process, and from the audit.
+
+use super::facts::Facts;
+use super::judge::Judgement;
+use super::ledger::Ledger;
+use super::pages::{
+    AuditLine, Can, Check, Confirmation, FlushLine, FlushPage, Happened, Outcome, Plan, PlanNode, PlanPage, Price, Progress, TargetChoice,
+    TouchedPrefix, Unit, Verdict, Weight,
+};
+use super::record::in_time;
+use crate::domain::flush::{REASON_MIN, State};
+use crate::domain::operator::{Permission, Viewer};
+use crate::domain::prefix::{Families, escape, mask};
+use crate::error::Error;
+use crate::server::config::{Approvals, Config, StoreKeys};
+use crate::server::service::figures::RateFigure;
+use crate::server::state::AppState;
+use crate::server::store::audit::{self, Filter};
+use crate::server::store::flushes::{self, Flush};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Flushes on the list.
+const LISTED: i64 = 50;
+/// Audit rows of one flush that are shown.
+const AUDITED: i64 = 400;
+/// How long the store may take before what runs here is shown from memory.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// First 12 digits of the plan's digest: what exactly was previewed.
+pub(super) fn digest(flush: &Flush) -> String {
+    let mut hash = Sha256::new();
+    let scanned = flush.scanned_at.map_or(0, |at| at.timestamp_micros());
+    for part in [&flush.target, flush.run_id.as_deref().unwrap_or_default(), &flush.scope, flush.scope_kind.as_str(), flush.mode.as_str()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(flush.matched.unwrap_or(0).to_be_bytes());
+    hash.update(scanned.to_be_bytes());
+    hash.finalize()[..6].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What `/flush` shows.
+pub async fn load_plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, Error> {
+    let (config, now) = (app.config(), app.clock.now());
+    let mut conn = app.pools.control.acquire().await?;
+    let recent = flushes::list_recent(&mut conn, None, None, LISTED).await?;
+    let mut targets = Vec::with_capacity(config.targets.len());
+    for target in &config.targets {
+        let reach = app.flushes.monitor().of(&target.name);
+        let starts = flushes::count_starts(&mut conn, &target.name, now - TimeDelta::hours(1)).await?;
+        targets.push(TargetChoice {
+            name: target.name.clone(),
+            kind: "standalone".to_owned(),
+            keys: reach.keys,
+            last_flush: recent
+                .iter()
+                .find(|flush| flush.target == target.name && flush.started_at.is_some())
+                .and_then(|flush| flush.started_at),
+            away_since: reach.away_since,
+            protected: target.protected.iter().map(|protected| escape(protected)).collect(),
+            max_keys: target.max_keys,
+            approvals: if target.approvals == Approvals::Wide { "wide" } else { "never" }.to_owned(),
+            flushes_this_hour: u32::try_from(starts.count).unwrap_or(u32::MAX),
+            max_flushes_per_hour: target.max_flushes_per_hour,
+            over_privileged: reach.over_privileged.unwrap_or(target.flush.is_none()),
+        });
+    }
+    let cannot = if !viewer.may(Permission::Flush) {
+        Some("Your role reads flushes; operators and admins plan them.".to_owned())
+    } else if config.targets.is_empty() {
+        Some("No target is configured yet. Declare one in the configuration file, as [[target]].".to_owned())
+    } else {
+        None
+    };
+    Ok(PlanPage {
+        as_of: now,
+        targets,
+        templates: config.prefixes.iter().map(|prefix| prefix.name().to_owned()).collect(),
+        flushes: recent.iter().map(|flush| line(flush, now)).collect(),
+        cannot,
+    })
+}
+
+/// Flushes of one target or of all, newest first.
+pub async fn list(app: &AppState, target: Option<&str>, since: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<FlushLine>, Error> {
+    let mut conn = app.pools.control.acquire().await?;
+    let now = app.clock.now();
+    Ok(flushes::list_recent(&mut conn, target, since, limit).await?.iter().map(|flush| line(flush, now)).collect())
+}
+
+fn line(flush: &Flush, now: DateTime<Utc>) -> FlushLine {
+    FlushLine {
+        id: flush.id.to_string(),
+        at: flush.started_at.unwrap_or(flush.created_at),
+        target: flush.target.clone(),
+        scope: flush.scope.clone(),
+        mode: flush.mode.as_str().to_owned(),
+        state: state_at(flush, now).as_str().to_owned(),
+        by: flush.author.clone(),
+        reason: flush.reason.clone(),
+        planned: flush.matched,
+        removed: flush.removed,
+        residue: flush.residue,
+        wide: flush.is_wide(),
+        break_glass: false,
+        verdict: flush.verdict.map(|verdict| verdict.as_str().to_owned()),
+    }
+}
+
+/// A plan past its time has expired, whether or not the sweep has said so already.
+fn state_at(flush: &Flush, now: DateTime<Utc>) -> State {
+    match flush.state {
+        State::Planned if flush.expires_at.is_some_and(|at| now >= at) => State::Expired,
+        state => state,
+    }
+}
+
+/// What `/flush/{id}` shows.
+pub async fn load(app: &AppState, viewer: &Viewer, id: &str) -> Result<FlushPage, Error> {
+    let unknown = || Error::not_found(format!("flush {}", id.chars().take(40).collect::<String>()));
+    let number: i64 = id.parse().map_err(|_| unknown())?;
+    let here = app.flushes.running().get(&number).cloned();
+    let pool = app.pools.control.clone();
+    let stored = in_time(PATIENCE, async move {
+        let mut conn = pool.acquire().await?;
+        let Some(flush) = flushes::find(&mut conn, number).await? else { return Ok(None) };
+        let told = told(&mut conn, &flush).await?;
+        Ok::<_, sqlx::Error>(Some((flush, told)))
+    });
+    let (flush, told) = match (stored.await, &here) {
+        (Some(Ok(found)), _) => found.ok_or_else(unknown)?,
+        // Postgres is away, the flush is not: its last known row, with the counts of this process
+        (_, Some((_, flush))) => (Flush { state: State::Paused, ..flush.clone() }, Vec::new()),
+        (Some(Err(cause)), None) => return Err(cause.into()),
+        (None, None) => return Err(Error::store(&sqlx::Error::PoolTimedOut)),
+    };
+    Ok(page(app, viewer, &flush, here.as_ref().map(|(ledger, _)| &**ledger), &told))
+}
+
+/// The flush's own audit records, oldest first.
+async fn told(conn: &mut sqlx::PgConnection, flush: &Flush) -> Result<Vec<(audit::Record, Value)>, sqlx::Error> {
+    // Records carry the database's time, flushes ours: leave room.
+    let filter = Filter {
+        code: Some("flush.".to_owned()),
+        target: Some(flush.target.clone()),
+        scope: None,
+        from: Some(flush.created_at - TimeDelta::minutes(2)),
+        to: Some(flush.ended_at.unwrap_or(flush.state_at) + TimeDelta::hours(2)),
+        ..Filter::default()
+    };
+    let records = audit::list_after(conn, &filter, 0, AUDITED).await?;
+    let bodies = records.into_iter().filter_map(|record| {
+        let body: Value = serde_json::from_slice(&record.canonical).ok()?;
+        (body.get("flush").and_then(Value::as_i64) == Some(flush.id)).then_some((record, body))
+    });
+    Ok(bodies.collect())
+}
+
+fn page(app: &AppState, viewer: &Viewer, flush: &Flush, ledger: Option<&Ledger>, told: &[(audit::Record, Value)]) -> FlushPage {
+    let (config, now) = (app.config(), app.clock.now());
+    let state = match (state_at(flush, now), ledger) {
+        (State::Running, Some(ledger)) if ledger.is_paused() => State::Paused,
+        (state, _) => state,
+    };
+    let facts = Facts::read(flush.plan.as_deref());
+    let happened = told
+        .iter()
+        .filter(|(record, _)| !matches!(record.code.as_str(), "flush.progress" | "flush.refused"))
+        .map(|(record, body)| Happened { at: record.at, what: words(&record.code, body) });
+    FlushPage {
+        id: flush.id.to_string(),
+        as_of: now,
+        version: flush.version.cast_unsigned(),
+        state: state.as_str().to_owned(),
+        target: flush.target.clone(),
+        scope: flush.scope.clone(),
+        scope_kind: flush.scope_kind.as_str().to_owned(),
+        mode: flush.mode.as_str().to_owned(),
+        pace: flush.pace.as_str().to_owned(),
+        author: flush.author.clone(),
+        asked_at: flush.created_at,
+        mine: flush.author_id == viewer.user_id,
+        can: can(&config, viewer, flush, state),
+        cause: flush.cause_detail.clone(),
+        plan: flush.matched.map(|matched| plan(&config, viewer, flush, &facts, matched)),
+        confirmation: flush.confirmed_at.zip(flush.reason.clone()).map(|(at, reason)| Confirmation {
+            by: flush.author.clone(),
+            at,
+            reason,
+            incident: flush.incident.clone(),
+        }),
+        progress: progress(flush, state, ledger),
+        outcome: outcome(flush, state),
+        verdict: judged(flush),
+        timeline: happened.collect(),
+        audit: told
+            .iter()
+            .map(|(record, body)| AuditLine { seq: record.seq, at: record.at, code: record.code.clone(), what: words(&record.code, body) })
+            .collect(),
+        anchored: crate::server::service::audit::last_anchor(&config.data_dir),
+    }
+}
+
+/// A record of a flush in a few words.
+fn words(code: &str, body: &Value) -> String {
+    let number = |field: &str| body.get(field).and_then(Value::as_u64).unwrap_or(0);
+    let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    match code {
+        "flush.requested" => format!("plan asked for by {}", text("actor")),
+        "flush.planned" => format!("planned, {} keys", number("count")),
+        "flush.plan_failed" => format!("planning failed: {}", text("cause")),
+        "flush.expired" => "the plan expired".to_owned(),
+        "flush.confirmed" => format!("confirmed by {}: “{}”", text("actor"), text("reason")),
+        "flush.drifted" => format!("counted again: {} keys, far above the plan; to be confirmed again", number("count")),
+        "flush.started" => "removal began".to_owned(),
+        "flush.progress" => format!("{} removed, {} already gone, {} failed", number("removed"), number("gone"), number("failed")),
+        "flush.verifying" => format!("all dealt with, {} removed; verifying by a fresh scan", number("removed")),
+        "flush.cancelled" => format!("cancelled, {} removed", number("removed")),
+        "flush.failed" => format!("failed ({}), {} removed", text("cause"), number("removed")),
+        "flush.interrupted" if body.get("removed_at_least").is_some() => {
+            let least = number("removed_at_least");
+            format!("interrupted, {least} to {} removed", least + number("granted"))
+        }
+        "flush.interrupted" => format!("interrupted, {} removed", number("removed")),
+        "flush.finished" => format!("{}, {} removed", text("state").replace('_', " "), number("removed")),
+        "flush.verdict" => format!("verdict at +{} min: {}", number("after_min"), text("verdict").replace('_', " ")),
+        "flush.refused" => format!("refused ({}): {}", text("code"), text("actor")),
+        other => other.to_owned(),
+    }
+}
+
+fn can(config: &Config, viewer: &Viewer, flush: &Flush, state: State) -> Can {
+    if !viewer.may(Permission::Flush) {
+        let sentence = "Your role reads flushes; operators and admins plan, confirm and cancel them.".to_owned();
+        return Can { sentence: Some(sentence), ..Can::default() };
+    }
+    let target = config.target(&flush.target);
+    let sentence = match state {
+        State::Planned if flush.author_id != viewer.user_id => {
+            Some(format!("This plan is {}'s; a plan is confirmed by the person who made it. Plan the same scope yourself.", flush.author))
+        }
+        State::Planned if flush.is_wide() && target.is_some_and(|target| target.approvals == Approvals::Wide) => Some(
+            "This flush is wide, and this target wants a second person for wide ones (approvals = \"wide\"). Approval comes with a later release: \
+             it cannot be started. Narrow the scope."
+                .to_owned(),
+        ),
+        State::Planned if target.is_none() => Some("This target is not configured any more.".to_owned()),
+        _ => None,
+    };
+    Can {
+        confirm: state == State::Planned && sentence.is_none(),
+        cancel: matches!(state, State::Starting | State::Running | State::Paused) && flush.cancel_by.is_none(),
+        replan: state.is_final() || (state == State::Planned && sentence.is_some()),
+        sentence,
+    }
+}
+
+fn plan(config: &Config, viewer: &Viewer, flush: &Flush, facts: &Facts, matched: u64) -> Plan {
+    let tier = |name: &str| config.prefix(&flush.target, name).map(|prefix| prefix.tier.as_str().to_owned());
+    Plan {
+        scanned_at: flush.scanned_at.unwrap_or(flush.created_at),
+        expires_at: flush.expires_at.unwrap_or(flush.created_at),
+        matched,
+        at_least: flush.at_least,
+        versioned: flush.versioned.unwrap_or(0),
+        keyspace: flush.keyspace.unwrap_or(0),
+        memory_bytes: facts.memory_bytes,
+        ttl: facts.ttl.clone(),
+        ttl_sample: facts.ttl_sample,
+        samples: samples(config, viewer, flush),
+        samples_purged: flush.samples_purged,
+        nodes: vec![PlanNode {
+            address: facts.address.clone(),
+            run_id: flush.run_id.clone().unwrap_or_default(),
+            keys: flush.keyspace.unwrap_or(0),
+            matched,
+        }],
+        prefixes: facts
+            .prefixes
+            .iter()
+            .map(|(name, keys)| TouchedPrefix {
+                name: if name.is_empty() { "unclassified".to_owned() } else { name.clone() },
+                tier: tier(name),
+                keys: *keys,
+            })
+            .collect(),
+        estimated_ms: facts.estimated_ms,
+        rebuild_load_per_s: facts.rebuild_load_per_s,
+        rebuild_peak_per_s: facts.rebuild_peak_per_s,
+        bystander_ms: None,
+        wide: flush.is_wide(),
+        wide_because: flush.wide.iter().map(|reason| reason.sentence().to_owned()).collect(),
+        checks: checks(config, flush, facts),
+        digest: digest(flush),
+        run_id: flush.run_id.clone(),
+    }
+}
+
+/// Keys of the sample as this person may see them.
+fn samples(config: &Config, viewer: &Viewer, flush: &Flush) -> Vec<String> {
+    let registered: Vec<_> = config.prefixes_of(&flush.target).collect();
+    let families = Families::new(registered.iter().map(|prefix| prefix.template.clone()).collect());
+    let shown = flush.sample_keys.iter().filter_map(|key| {
+        let prefix = families.classify(key).and_then(|at| registered.get(at));
+        match prefix.map_or(StoreKeys::Full, |prefix| prefix.store_keys) {
+            StoreKeys::None => None,
+            StoreKeys::Full if viewer.may(Permission::SeeKeys) => Some(escape(key)),
+            _ => Some(mask(key, prefix.map(|prefix| &prefix.template))),
+        }
+    });
+    shown.collect()
+}
+
+fn checks(config: &Config, flush: &Flush, facts: &Facts) -> Vec<Check> {
+    let check = |weight, text: String, note: String| Check { weight, text, note };
+    let mut checks = vec![match facts.stale_lately {
+        Some((0, n)) if n > 0 => check(
+            Weight::Good,
+            "The writer seems mended: no stale read of this scope in the 15 minutes before.".to_owned(),
+            format!("0 of {n}"),
+        ),
+        Some((k, n)) if k > 0 => check(
+            Weight::Warn,
+            "The writer is not mended: old values will come back as fast as they do now. Mend or roll back first if you can.".to_owned(),
+            format!("{k} of {n} stale"),
+        ),
+        Some(_) => check(
+            Weight::Unknown,
+            "Nobody knows whether the writer is mended: no stale-read samples of this scope lately.".to_owned(),
+            String::new(),
+        ),
+        None => check(Weight::Unknown, "Events did not answer, so nobody knows whether the writer is mended.".to_owned(), String::new()),
+    }];
+    if let Some(before) = facts.drifted_from {
+        checks.push(check(
+            Weight::Warn,
+            "The count at the start was far above the plan, so nothing was removed. Confirm the new count, or drop it.".to_owned(),
+            format!("{before} → {}", flush.matched.unwrap_or(0)),
+        ));
+    }
+    if let Some(load) = facts.rebuild_load_per_s {
+        let heavy = facts.rebuild_peak_per_s.is_some_and(|peak| load > peak);
+        let text = "Rebuilds at first: at most as many as there are reads now.".to_owned();
+        let note = facts.rebuild_peak_per_s.map_or_else(|| format!("{load:.1}/s"), |peak| format!("{load:.1}/s, day's peak {peak:.1}/s"));
+        checks.push(check(if heavy { Weight::Warn } else { Weight::Good }, text, note));
+    }
+    let target = config.target(&flush.target);
+    let protected = target.map_or(0, |target| target.protected.len());
+    checks.push(check(Weight::Good, "Nothing protected can be reached.".to_owned(), format!("{protected} protected")));
+    if flush.is_wide() {
+        let because: Vec<&str> = flush.wide.iter().map(|reason| reason.sentence()).collect();
+        checks.push(check(Weight::Warn, format!("This flush is wide: {}.", because.join("; ")), "marked in the audit".to_owned()));
+    }
+    match &facts.over_privileged {
+        Some(line) => checks.push(check(
+            Weight::Warn,
+            format!("The flush identity is over-privileged. This mends it: {line}"),
+            "over-privileged".to_owned(),
+        )),
+        None => checks.push(check(
+            Weight::Good,
+            "The flush identity has no right it does not need.".to_owned(),
+            "self-check refused".to_owned(),
+        )),
+    }
+    checks.push(check(
+        Weight::Good,
+        format!("A reason of at least {REASON_MIN} characters and the plan's target, scope and count, typed, are needed."),
+        String::new(),
+    ));
+    checks
+}
+
+fn progress(flush: &Flush, state: State, ledger: Option<&Ledger>) -> Option<Progress> {
+    if !state.is_active() {
+        return None;
+    }
+    let answers = ledger.map(Ledger::answers);
+    let live = |stored: u64, live: fn(&crate::server::redis::Answers) -> u64| answers.as_ref().map_or(stored, live).max(stored);
+    let (removed, gone, failed) =
+        (live(flush.removed, |now| now.removed), live(flush.gone, |now| now.gone), live(flush.failed, |now| now.failed));
+    let speed = ledger.and_then(Ledger::speed);
+    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+    let left = flush.matched.unwrap_or(0).saturating_sub(removed + gone + failed) as f64;
+    Some(Progress {
+        started_at: flush.started_at.or(flush.confirmed_at).unwrap_or(flush.state_at),
+        removed,
+        gone,
+        failed,
+        granted: flush.granted,
+        scanned: live(flush.scanned, |now| now.pages),
+        keys_per_s: speed,
+        left_s: speed.filter(|speed| *speed > 0.0).map(|speed| left / speed),
+        scan_count: answers.as_ref().filter(|now| now.count > 0).map(|now| now.count),
+        step_us: answers.as_ref().filter(|now| now.count > 0).and_then(|now| u32::try_from(now.step.as_micros()).ok()),
+        bystander_p99_ms: None,
+        bystander_before_ms: None,
+        bystander: None,
+        paused: state == State::Paused,
+    })
+}
+
+fn outcome(flush: &Flush, state: State) -> Option<Outcome> {
+    let ended_at = flush.ended_at.filter(|_| state.has_removed())?;
+    let by_class: BTreeMap<String, u64> = serde_json::from_str(&flush.failed_by_class).unwrap_or_default();
+    let unsure = matches!(state, State::Interrupted | State::Failed) && flush.granted > 0;
+    Some(Outcome {
+        ended_at,
+        removed: flush.removed,
+        gone: flush.gone,
+        failed: flush.failed,
+        failed_by_class: by_class.into_iter().collect(),
+        residue: flush.residue,
+        proven: flush.proven,
+        removed_at_most: unsure.then_some(flush.removed + flush.granted),
+        bystander_worst_ms: None,
+        bystander_median_ms: None,
+        duration_ms: u64::try_from((ended_at - flush.started_at.unwrap_or(ended_at)).num_milliseconds()).unwrap_or(0),
+    })
+}
+
+fn judged(flush: &Flush) -> Option<Verdict> {
+    let verdict = flush.verdict?;
+    let found: Judgement = flush.judgement.as_deref().and_then(|text| serde_json::from_str(text).ok())?;
+    let rate = |(k, n): (u64, u64)| RateFigure { k, n, interval: crate::domain::metric::wilson(k, n).map(|ends| (ends.low, ends.high)) };
+    let price = |what: &str, unit, before, after, limit| Price { what: what.to_owned(), unit, before, after, limit };
+    let (before, after) = (found.price_before, found.price_after);
+    Some(Verdict {
+        verdict: verdict.as_str().to_owned(),
+        judged_at: found.judged_at,
+        after_min: found.after_min,
+        next_at: flush.verdict_due,
+        delay_s: found.fresh_within_s,
+        before: rate(found.before),
+        after: rate(found.after),
+        threshold: found.threshold,
+        price: vec![
+            price("Misses", Unit::PerMinute, before.misses_per_min, after.misses_per_min, None),
+            price("Rebuild p95", Unit::Milliseconds, before.rebuild_p95_ms, after.rebuild_p95_ms, found.rebuild_limit_ms),
+            price("Cost", Unit::Cost, before.cost, after.cost, None),
+        ],
+        chart: None,
+        before_from: found.before_from,
+        before_to: found.before_to,
+        after_from: found.after_from,
+        after_to: found.after_to,
+    })
+}
