@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chart;
 pub mod contract;
 pub mod event;
+pub mod figure;
 pub mod flush;
 pub mod metric;
 pub mod operator;

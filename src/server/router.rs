@@ -40,6 +40,12 @@ pub fn doors() -> Vec<Door> {
         Door::post("/account", Needs::Person(Permission::Read), "one's own, whatever the role", forms::account::submit),
         Door::get("/users", Needs::Person(Permission::Administer), "who has an account and which tokens there are", pages::users::show),
         Door::post("/users", Needs::Person(Permission::Administer), "gives and takes what others may do", forms::users::submit),
+        Door::get("/api/v1/series", Needs::Figures, "figures, never keys", http::series::show),
+        Door::get("/api/v1/prefixes", Needs::Figures, "figures, never keys", http::prefixes::list),
+        Door::get("/api/v1/openapi.json", Needs::Nothing, "the API's description holds nothing of anybody", http::openapi::show),
+        Door::get("/healthz", Needs::Nothing, "for whoever restarts processes", http::health::live),
+        Door::get("/readyz", Needs::Nothing, "for whoever sends requests to processes", http::health::ready),
+        Door::get("/metrics", Needs::Metrics, "figures by prefix; public only where the configuration says so", http::metrics::show),
     ]
 }
 

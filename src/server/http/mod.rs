@@ -1,3 +1,8 @@
 //! Doors for programs: events in, figures out, health. One file per path's noun; each asks one service and answers JSON.
 
+pub mod health;
 pub mod ingest;
+pub mod metrics;
+pub mod openapi;
+pub mod prefixes;
+pub mod series;

@@ -2,7 +2,7 @@
 
 use super::{SUMMED, Tier, decode};
 use crate::domain::event::Origin;
-use crate::domain::event::tally::Tally;
+use crate::domain::event::tally::{Breakdown, Tally};
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
@@ -76,16 +76,53 @@ pub async fn read(conn: &mut PgConnection, prefix_ids: &[i64], segments: &[Segme
             Ok(Figures {
                 prefix_id: row.try_get("prefix_id")?,
                 step: usize::try_from(step).unwrap_or(0),
-                origin: Origin::from_code(origin)
-                    .ok_or_else(|| sqlx::Error::Decode(format!("events.cells.origin {origin} is no origin").into()))?,
+                origin: origin_of(origin)?,
                 tally: decode(row)?,
             })
         })
         .collect()
 }
 
+/// Only the stale-read samples of a stretch, by prefix and origin: what budgets are reckoned from.
+pub async fn read_stale(conn: &mut PgConnection, prefix_ids: &[i64], segments: &[Segment]) -> Result<Vec<Figures>, sqlx::Error> {
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
+    let rows = sqlx::query!(
+        r#"SELECT prefix_id AS "prefix_id!", origin AS "origin!", sum(stale_samples)::bigint AS "samples!", array_agg(breakdown) AS "breakdowns!: Vec<Vec<u8>>"
+           FROM (SELECT c.prefix_id, c.origin, c.stale_samples, c.breakdown
+                 FROM UNNEST($2::smallint[], $3::timestamptz[], $4::timestamptz[]) AS s (tier, from_at, to_at)
+                 JOIN events.cells c ON c.tier = s.tier AND c.bucket >= s.from_at AND c.bucket < s.to_at
+                 WHERE c.prefix_id = ANY($1) AND c.stale_samples > 0
+                 UNION ALL
+                 SELECT prefix_id, origin, stale_samples, breakdown
+                 FROM events.deltas WHERE prefix_id = ANY($1) AND bucket >= $5 AND bucket < $6 AND stale_samples > 0) AS parts
+           GROUP BY 1, 2"#,
+        prefix_ids,
+        &segments.iter().map(|segment| segment.tier.code()).collect::<Vec<_>>(),
+        &segments.iter().map(|segment| segment.from).collect::<Vec<_>>(),
+        &segments.iter().map(|segment| segment.to).collect::<Vec<_>>(),
+        first.from,
+        last.to
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let mut tally = Tally { stale_samples: u64::try_from(row.samples).unwrap_or(0), ..Tally::default() };
+            for bytes in &row.breakdowns {
+                let breakdown = Breakdown::from_bytes(bytes).ok_or_else(|| sqlx::Error::Decode("breakdown is not one of ours".into()))?;
+                tally.breakdown.merge(&breakdown);
+            }
+            Ok(Figures { prefix_id: row.prefix_id, step: 0, origin: origin_of(row.origin)?, tally })
+        })
+        .collect()
+}
+
+fn origin_of(code: i16) -> Result<Origin, sqlx::Error> {
+    Origin::from_code(code).ok_or_else(|| sqlx::Error::Decode(format!("events.cells.origin {code} is no origin").into()))
+}
+
 /// The newest event of each prefix that has any, in microseconds since 1970.
-pub async fn list_days_with_events(conn: &mut PgConnection, prefix_ids: &[i64]) -> Result<Vec<(i64, DateTime<Utc>)>, sqlx::Error> {
+pub async fn list_last_events(conn: &mut PgConnection, prefix_ids: &[i64]) -> Result<Vec<(i64, DateTime<Utc>)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT p.id AS "id!", greatest(c.last_at, d.last_at) AS last_at
            FROM UNNEST($1::bigint[]) AS p (id)
