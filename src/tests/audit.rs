@@ -242,3 +242,21 @@ async fn only_auditors_and_admins_export_and_a_formula_stays_a_text() {
     assert!(answer.header("content-disposition").contains("attachment"));
     assert_eq!(answer.body.lines().next(), Some("seq,at,code,actor,target,scope,record,prev,hash"));
 }
+
+#[tokio::test]
+async fn a_restored_backup_is_accepted_only_with_a_reason_and_never_where_it_was_tampered_with() {
+    let world = World::new().await;
+    append(&world, 10).await;
+    anchor(&world.app).await.unwrap();
+    tamper(&world, "DELETE FROM audit.log WHERE seq > 6").await;
+    tamper(&world, "UPDATE audit.head SET seq = 6, hash = (SELECT hash FROM audit.log WHERE seq = 6)").await;
+    let now = world.app.clock.now();
+    let again = |reason: &'static str| audit::re_anchor(world.pool(), &world.data_dir, &Actor::System, reason, now);
+    assert!(again("because").await.is_err());
+    assert_eq!(verify(world.pool(), &world.data_dir).await.verdict, Verdict::Truncated);
+    assert_eq!(again("restored from Monday's backup").await.unwrap().seq, 7);
+    let found = verify(world.pool(), &world.data_dir).await;
+    assert_eq!((found.verdict, found.last_seq, found.last_anchored), (Verdict::Whole, 7, Some(7)), "{}", found.detail);
+    tamper(&world, "UPDATE audit.log SET code = 'flush.started' WHERE seq = 2").await;
+    assert!(again("restored from Monday's backup").await.is_err());
+}

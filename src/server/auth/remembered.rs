@@ -1,4 +1,4 @@
-//! Ingest tokens that were found valid a moment ago. A busy application asks Postgres for its token every two seconds instead of with every
+//! Ingest tokens that were found valid a moment ago. A busy application asks Postgres for its token ten times a second instead of with every
 //! request; while Postgres is away, whoever was known gets the same prompt 503 from ingest.
 
 use crate::server::service::accounts::Token;
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// A revocation takes effect within this.
-const FRESH: TimeDelta = TimeDelta::seconds(2);
+const FRESH: TimeDelta = TimeDelta::milliseconds(100);
 /// While Postgres is away.
 const KNOWN: TimeDelta = TimeDelta::minutes(5);
 /// Tokens beyond this are asked for each time.
@@ -21,7 +21,7 @@ type Known = HashMap<[u8; 32], (Token, DateTime<Utc>)>;
 pub struct RememberedTokens(Mutex<Known>);
 
 impl RememberedTokens {
-    /// The token as it was found less than two seconds ago.
+    /// The token as it was found less than a tenth of a second ago.
     pub fn fresh(&self, text: &str, now: DateTime<Utc>) -> Option<Token> {
         self.within(text, now, FRESH)
     }

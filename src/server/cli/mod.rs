@@ -1,6 +1,7 @@
 //! The commands and what each hands over to. Standard output is for what was asked; everything else goes to standard error.
 
 mod accounts;
+mod audit;
 mod database;
 mod ending;
 mod serve;
@@ -51,6 +52,9 @@ enum Command {
     /// Create, list and revoke the tokens of programs
     #[command(subcommand)]
     Token(accounts::Token),
+    /// Verify and export the audit record
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 /// The settings that every command starts from.
@@ -95,6 +99,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate => database::migrate(&settings).await?,
         Command::User(user) => user.run(&settings).await?,
         Command::Token(token) => token.run(&settings).await?,
+        Command::Audit(audit) => return audit.run(&settings).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,10 +3,13 @@
 
 use super::checkpoints::{self, Anchor, Checkpoint, CheckpointError};
 use super::verify::{LastVerified, Verification};
-use crate::domain::audit::{Actor, Verdict};
+use crate::domain::audit::{Actor, Code, Verdict};
 use crate::server::state::AppState;
 use crate::server::store::audit;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::PgPool;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -48,6 +51,10 @@ pub enum AnchorError {
     NoHead,
     #[error("the record ends at {head} but was anchored at {anchored}: its end is missing; `stalewatch audit verify` tells more")]
     Shrunk { head: i64, anchored: i64 },
+    #[error("{0} Nothing was changed.")]
+    NotAcceptable(String),
+    #[error("a reason of at least 15 characters is needed: it becomes part of the record")]
+    NoReason,
     #[error(transparent)]
     File(#[from] CheckpointError),
     #[error(transparent)]
@@ -68,6 +75,42 @@ pub async fn anchor(app: &AppState) -> Result<Checkpoint, AnchorError> {
         if let Some(last) = checkpoints::last(&data_dir).filter(|last| last.seq > written.seq) {
             return Err(AnchorError::Shrunk { head: written.seq, anchored: last.seq });
         }
+        Ok(Anchor::open(&data_dir)?.append(&written)?)
+    })
+    .await
+    .unwrap_or(Err(AnchorError::NoHead))?;
+    Ok(checkpoint)
+}
+
+/// Accepts a record whose end is missing (a restored backup): says so in the record, keeps the old checkpoints under another name and begins
+/// new ones. A record that was tampered with is not accepted.
+pub async fn re_anchor(pool: &PgPool, data_dir: &Path, actor: &Actor, reason: &str, now: DateTime<Utc>) -> Result<Checkpoint, AnchorError> {
+    let reason = reason.trim();
+    if reason.chars().count() < 15 {
+        return Err(AnchorError::NoReason);
+    }
+    let found = super::verify(pool, data_dir).await;
+    if found.verdict == Verdict::Tampered {
+        return Err(AnchorError::NotAcceptable(found.detail));
+    }
+    let mut conn = pool.acquire().await?;
+    let head = audit::find_head(&mut conn).await?.ok_or(AnchorError::NoHead)?;
+    drop(conn);
+    if head.seq != found.last_seq {
+        let missing = format!("The head row says {}, the records end at {}: restore both from one backup.", head.seq, found.last_seq);
+        return Err(AnchorError::NotAcceptable(missing));
+    }
+    let mut tx = pool.begin().await?;
+    let body = json!({
+        "reason": reason, "verdict_before": found.verdict.as_str(), "last_seq": found.last_seq, "last_anchored_before": found.last_anchored,
+    });
+    let appended = audit::append(&mut tx, Code::AuditReanchored, actor, &body).await?;
+    tx.commit().await?;
+    let hash = appended.hash.as_slice().try_into().map_err(|_| AnchorError::NoHead)?;
+    let checkpoint = Checkpoint { seq: appended.seq, hash, at: now };
+    let (data_dir, written) = (data_dir.to_owned(), checkpoint.clone());
+    tokio::task::spawn_blocking(move || {
+        checkpoints::set_aside(&data_dir, now)?;
         Ok(Anchor::open(&data_dir)?.append(&written)?)
     })
     .await

@@ -194,6 +194,16 @@ fn parse(text: &str) -> Option<Checkpoint> {
     Some(Checkpoint { seq, hash, at })
 }
 
+/// Gives the file another name, so that the next note begins a new one.
+pub fn set_aside(data_dir: &Path, now: DateTime<Utc>) -> Result<(), CheckpointError> {
+    let path = file(data_dir);
+    let aside = path.with_extension(format!("until-{}", now.format("%Y%m%dT%H%M%S%fZ")));
+    match fs::rename(&path, &aside) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(io_error(&path)(cause)),
+        _ => Ok(()),
+    }
+}
+
 /// The last whole note, unchecked: for showing how far the chain is anchored and how long ago.
 pub fn last(data_dir: &Path) -> Option<Checkpoint> {
     let mut file = File::open(file(data_dir)).ok()?;

@@ -6,7 +6,7 @@ mod export;
 mod verify;
 mod words;
 
-pub use anchor::{Anchoring, anchor, keep_anchored};
+pub use anchor::{AnchorError, Anchoring, anchor, keep_anchored, re_anchor};
 pub use export::{Format, export, export_name};
 pub use verify::{LastVerified, Verification, cannot_tell, record as record_verification, verify};
 
@@ -128,7 +128,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
         separated,
         actors,
         codes: Code::ALL.iter().map(ToString::to_string).collect(),
-        targets: Vec::new(),
+        targets: config.targets.iter().map(|target| target.name.clone()).collect(),
         filter,
     })
 }
