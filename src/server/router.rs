@@ -38,6 +38,8 @@ pub fn doors() -> Vec<Door> {
         Door::post("/api/v1/events", Needs::Ingest, "what a source may send, its token says", http::ingest::submit),
         Door::get("/account", Needs::Person(Permission::Read), "one's own", pages::account::show),
         Door::post("/account", Needs::Person(Permission::Read), "one's own, whatever the role", forms::account::submit),
+        Door::get("/demo", Needs::Person(Permission::Administer), "the page is its switches", pages::demo::show),
+        Door::post("/demo", Needs::Person(Permission::Administer), "breaks and mends the simulated shop", forms::demo::submit),
         Door::get("/users", Needs::Person(Permission::Administer), "who has an account and which tokens there are", pages::users::show),
         Door::post("/users", Needs::Person(Permission::Administer), "gives and takes what others may do", forms::users::submit),
         Door::get("/api/v1/series", Needs::Figures, "figures, never keys", http::series::show),

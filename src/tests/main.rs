@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod demo;
 mod doors;
 mod layers;
 mod shop;

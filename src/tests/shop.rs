@@ -20,7 +20,7 @@ fn demo_config() -> Config {
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-async fn open_shop(test: &TestApp, redis: &TestRedis, bugs: &[Bug]) -> Shop {
+pub async fn open_shop(test: &TestApp, redis: &TestRedis, bugs: &[Bug]) -> Shop {
     let mut tokens = HashMap::new();
     for service in Service::ALL {
         tokens.insert(service, test.token(Kind::Ingest, service.name()).await);

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod demo;
 pub mod flush;
 pub mod sign_in;
 pub mod users;

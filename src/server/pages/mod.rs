@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod demo;
 pub mod flush;
 pub mod users;
 
@@ -18,7 +19,7 @@ pub fn frame(app: &AppState, viewer: &Viewer, at: Nav) -> Frame {
     Frame {
         viewer: Some(viewer.clone()),
         quality: None,
-        demo: false,
+        demo: app.shop.get().is_some(),
         at,
         range_query: "range=24h".to_owned(),
         search: String::new(),
