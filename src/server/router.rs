@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
+use tower::util::MapRequest;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::operator::Permission;
@@ -36,6 +37,16 @@ pub fn doors() -> Vec<Door> {
         Door::get("/audit.csv", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_csv),
         Door::get("/audit.jsonl", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_jsonl),
         Door::post("/api/v1/events", Needs::Ingest, "what a source may send, its token says", http::ingest::submit),
+        Door::get("/contracts", Needs::Person(Permission::Read), "everybody may see what is declared", pages::contracts::show),
+        Door::get("/review", Needs::Person(Permission::Read), "leads to the current week", pages::review::current),
+        Door::get("/review/{week}", Needs::Person(Permission::Read), "everybody may see how the week went", pages::review::show),
+        Door::post(
+            "/review/{week}",
+            Needs::Person(Permission::Review),
+            "actions are added and closed, and recorded",
+            forms::review::submit,
+        ),
+        Door::get("/review/{week}/{ending}", Needs::Person(Permission::Read), "what the page shows, as a file", http::export::week),
         Door::get("/account", Needs::Person(Permission::Read), "one's own", pages::account::show),
         Door::post("/account", Needs::Person(Permission::Read), "one's own, whatever the role", forms::account::submit),
         Door::get("/demo", Needs::Person(Permission::Administer), "the page is its switches", pages::demo::show),
@@ -59,12 +70,14 @@ pub fn router(app: AppState) -> Router {
         let layer = middleware::from_fn(move |request: Request, next: Next| require(app.clone(), needs, request, next));
         router = router.route(path, answer.layer(layer));
     }
-    router
+    let answering = router
         .fallback(async || page_of(&Error::not_found("page at this address")))
         .layer(DefaultBodyLimit::max(FORM_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .layer(cross_site(&app, BEARER_ONLY))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state(app.clone(), headers::security))
-        .with_state(app)
+        .with_state(app);
+    // Before anything is matched: paths with a suffix.
+    Router::new().fallback_service(MapRequest::new(answering, http::export::rewrite))
 }

@@ -6,6 +6,7 @@ mod audit;
 mod demo;
 mod doors;
 mod layers;
+mod review;
 mod shop;
 mod support;
 mod world;

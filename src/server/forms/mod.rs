@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod demo;
 pub mod flush;
+pub mod review;
 pub mod sign_in;
 pub mod users;
 

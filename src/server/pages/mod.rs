@@ -2,8 +2,10 @@
 
 pub mod account;
 pub mod audit;
+pub mod contracts;
 pub mod demo;
 pub mod flush;
+pub mod review;
 pub mod users;
 
 use crate::domain::operator::Viewer;

@@ -72,16 +72,60 @@ pub async fn mark_action_closed(
     .await
 }
 
-/// What a week's review shows: actions opened before `to` that were open at `from` or later, the earliest due first. At most 500.
-pub async fn list_actions(conn: &mut PgConnection, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<Action>, sqlx::Error> {
+/// What a week's review shows: actions of that week or earlier that were not closed before `from`, where it begins; open ones first, the
+/// earliest due first. At most 500.
+pub async fn list_actions(conn: &mut PgConnection, week: &str, from: DateTime<Utc>) -> Result<Vec<Action>, sqlx::Error> {
+    // Weeks are written so that their order is that of their text.
     sqlx::query_as!(
         Action,
-        "SELECT id, text, owner, due, week, closed_at, closed_by, outcome FROM control.review_actions
-         WHERE opened_at < $2 AND (closed_at IS NULL OR closed_at >= $1)
-         ORDER BY closed_at IS NOT NULL, due, id LIMIT 500",
+        r#"SELECT id, text, owner, due, week, closed_at, closed_by, outcome FROM control.review_actions
+           WHERE week COLLATE "C" <= $1 AND (closed_at IS NULL OR closed_at >= $2)
+           ORDER BY closed_at IS NOT NULL, due, id LIMIT 500"#,
+        week,
+        from
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A flush that was confirmed: it began, or was kept from it.
+#[derive(Clone, Debug)]
+pub struct Flushed {
+    pub id: i64,
+    /// When it was confirmed.
+    pub at: DateTime<Utc>,
+    pub target: String,
+    pub scope: String,
+    pub mode: String,
+    pub state: String,
+    pub by: String,
+    pub reason: Option<String>,
+    pub planned: Option<i64>,
+    pub removed: i64,
+    pub residue: Option<i64>,
+    pub wide: bool,
+    pub verdict: Option<String>,
+}
+
+/// The flushes confirmed in a span, oldest first. At most 1,000.
+pub async fn list_flushes(conn: &mut PgConnection, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<Flushed>, sqlx::Error> {
+    sqlx::query_as!(
+        Flushed,
+        r#"SELECT id, confirmed_at AS "at!", target, scope, mode, state, author AS by, reason, matched AS planned, removed, residue,
+                  cardinality(wide) > 0 AS "wide!", verdict
+           FROM control.flushes WHERE confirmed_at >= $1 AND confirmed_at < $2 ORDER BY confirmed_at, id LIMIT 1000"#,
         from,
         to
     )
     .fetch_all(conn)
     .await
+}
+
+/// How many there were.
+pub async fn count_flushes(conn: &mut PgConnection, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<u32, sqlx::Error> {
+    let count =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "n!" FROM control.flushes WHERE confirmed_at >= $1 AND confirmed_at < $2"#, from, to)
+            .fetch_one(conn)
+            .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -247,7 +247,7 @@ fn contracts(model: &ReviewPage) -> AnyView {
                 <tr>
                     <th scope="row">{code(&contract.endpoint)}</th><td>{key(&contract.prefix)}</td>
                     <td>{format!("{} within {}", contract.how, write::seconds(contract.within_s))}</td>
-                    <td class="num">{write::count(contract.writes)}</td><td>{last}</td>
+                    <td class="num">{contract.writes.map_or_else(|| write::NONE.to_owned(), write::count)}</td><td>{last}</td>
                 </tr>
             }
             .into_any()

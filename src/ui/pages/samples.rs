@@ -633,7 +633,7 @@ pub fn review() -> ReviewPage {
             prefix: "user:{id}:profile".into(),
             how: "version".into(),
             within_s: 2.0,
-            writes: 12_204,
+            writes: Some(12_204),
             last_invalidation: Some(now()),
         }],
         actions: vec![

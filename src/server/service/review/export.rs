@@ -128,7 +128,7 @@ fn contracts(out: &mut String, page: &ReviewPage) {
             code(&contract.prefix),
             text(&contract.how),
             contract.within_s,
-            contract.writes,
+            count(contract.writes),
             contract.last_invalidation.map_or_else(|| "none seen".to_owned(), instant)
         );
     }

@@ -88,7 +88,7 @@ fn page() -> ReviewPage {
             prefix: "user:{id}:summary".to_owned(),
             how: "evict".to_owned(),
             within_s: 2.0,
-            writes: 120,
+            writes: Some(120),
             last_invalidation: None,
         }],
         actions: vec![

@@ -2,9 +2,12 @@
 
 mod actions;
 mod export;
+mod load;
+mod sums;
 
 pub use actions::{ActionError, add_action, close_action};
 pub use export::{csv, json, markdown};
+pub use load::{current_week, find_week, load};
 
 use super::figures::{Gap, Mark, RateFigure, Series, Standing};
 use super::flush::FlushLine;
@@ -97,7 +100,8 @@ pub struct ReviewContract {
     pub prefix: String,
     pub how: String,
     pub within_s: f64,
-    pub writes: u64,
+    /// In the week; None where raw events do not reach back to its beginning.
+    pub writes: Option<u64>,
     pub last_invalidation: Option<DateTime<Utc>>,
 }
 

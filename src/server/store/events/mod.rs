@@ -7,6 +7,7 @@ pub mod raw;
 pub mod registry;
 pub mod rollups;
 pub mod samples;
+pub mod writes;
 
 use sha2::{Digest, Sha256};
 

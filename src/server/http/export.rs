@@ -1,0 +1,80 @@
+//! Files beside pages: `/review/2026-W47.md`, `.csv`, `.json`. The router cannot match a suffix, so [`rewrite`] turns it into a segment before
+//! the router looks.
+
+use crate::error::Error;
+use crate::server::auth::page_of;
+use crate::server::service::review;
+use crate::server::state::AppState;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::uri::{PathAndQuery, Uri};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// The endings of a review's files.
+const ENDINGS: [&str; 3] = ["md", "csv", "json"];
+
+/// `/review/2026-W47.md` → `/review/2026-W47/md`. Every other request stays as it is.
+pub fn rewrite(mut request: Request) -> Request {
+    if let Some(uri) = rewritten(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn rewritten(uri: &Uri) -> Option<Uri> {
+    let name = uri.path().strip_prefix("/review/")?;
+    let (week, ending) = name.rsplit_once('.')?;
+    if week.is_empty() || name.contains('/') || !ENDINGS.contains(&ending) {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(format!("/review/{week}/{ending}{query}")).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// `GET /review/{week}.{ending}`.
+pub async fn week(State(app): State<AppState>, Path((week, ending)): Path<(String, String)>) -> Response {
+    match file(&app, &week, &ending).await {
+        Ok(response) => response,
+        Err(error) => page_of(&error),
+    }
+}
+
+async fn file(app: &AppState, week: &str, ending: &str) -> Result<Response, Error> {
+    let week = review::find_week(app, week)?;
+    if !ENDINGS.contains(&ending) {
+        return Err(Error::not_found(format!("review as .{}; there are .md, .csv and .json", ending.chars().take(20).collect::<String>())));
+    }
+    let page = review::load(app, week).await?;
+    let broken = |cause: &dyn std::fmt::Display| {
+        tracing::error!(error.cause = %cause, "a review could not be written");
+        Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The review could not be written as a file. Read it on its page.")
+    };
+    let (kind, body) = match ending {
+        "md" => ("text/markdown; charset=utf-8", review::markdown(&page).into_bytes()),
+        "csv" => ("text/csv; charset=utf-8", review::csv(&page).map_err(|cause| broken(&cause))?),
+        _ => ("application/json", serde_json::to_vec_pretty(&review::json(&page)).map_err(|cause| broken(&cause))?),
+    };
+    let mut response = ([(header::CONTENT_TYPE, kind)], Body::from(body)).into_response();
+    if let Ok(name) = HeaderValue::try_from(format!("attachment; filename=\"review-{week}.{ending}\"")) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reviews_file_is_rewritten() {
+        let to = |path: &str| rewritten(&path.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(to("/review/2026-W47.md").as_deref(), Some("/review/2026-W47/md"));
+        assert_eq!(to("/review/2026-W47.json?x=1").as_deref(), Some("/review/2026-W47/json?x=1"));
+        for other in ["/review/2026-W47", "/review/.md", "/review/2026-W47.pdf", "/review/a/b.md", "/audit.csv", "/prefixes/review/x.md"] {
+            assert_eq!(to(other), None, "{other}");
+        }
+    }
+}
