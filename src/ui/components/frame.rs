@@ -114,12 +114,12 @@ fn topbar(frame: &Frame) -> AnyView {
 
 /// The data-quality strip: silence is never taken for health.
 fn strip(quality: &Quality, range_query: &str) -> AnyView {
-    let live = region(format!("/live?of=quality&{range_query}"), "", "Data quality", strip_items(quality));
+    let live = region(format!("/live?of=quality&{range_query}"), "", "", strip_items(quality));
     view! {
-        <div class="strip-line">
+        <section class="strip-line" aria-label="Data quality">
             {live}
-            <p class="strip right">"As of " <span data-as-of="">{as_of(quality.as_of)}</span></p>
-        </div>
+            <p class="as-of">"As of " <span data-as-of="">{as_of(quality.as_of)}</span></p>
+        </section>
     }
     .into_any()
 }

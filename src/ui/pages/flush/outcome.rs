@@ -30,7 +30,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
             <div>
                 <h1>{word}</h1>
                 <p>{verdict_sentence(verdict)}{format!(" Judged {} min after the end.", verdict.after_min)}{next}</p>
-                <p class="under">{ended}</p>
+                <p class="quiet next">{ended}</p>
             </div>
         </div>
         {cause(flush)}
