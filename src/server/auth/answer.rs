@@ -1,6 +1,8 @@
 //! Refusals at the door: a plain page for people, problem+json for programs.
 
 use crate::error::Error;
+use crate::ui::components::frame::brand;
+use crate::ui::components::state::{Glyph, glyph, sprite};
 use crate::ui::shell;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,10 +21,12 @@ pub fn page_of(error: &Error) -> Response {
     let (code, detail) = (error.code, error.detail.clone());
     let mut response = shell::respond(error.status, title, move || {
         view! {
+            {sprite()}
             <main id="main" class="gate" data-error=code>
+                {brand()}
                 <h1>{title}</h1>
-                <div class="notice notice-bad" role="alert"><div>{detail}</div></div>
-                <p><a href="/">"Overview"</a></p>
+                <div class="notice" role="alert">{glyph(Glyph::Out, "g-bad")}<div>{detail}</div></div>
+                <p class="actions"><a class="btn" href="/">"To the overview"</a></p>
             </main>
         }
     });

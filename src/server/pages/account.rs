@@ -25,5 +25,6 @@ pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: 
         Err(cause) => return page_of(&Error::store(&cause)),
     };
     let model = accounts::AccountPage::new(now, viewer, sessions);
-    page(status, "Account", &frame(app, viewer, Nav::Account), || pages::account::main(&model, refusal))
+    let frame = frame(app, viewer, Nav::Account).await;
+    page(status, "Account", &frame, || pages::account::main(&model, refusal))
 }

@@ -23,5 +23,6 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer, Query(asked): Que
         Err(error) => return page_of(&error),
     };
     let may = viewer.may(Permission::Audit);
-    page(StatusCode::OK, "Audit", &frame(&app, &viewer, Nav::Audit), || pages::audit::main(&model, may))
+    let frame = frame(&app, &viewer, Nav::Audit).await;
+    page(StatusCode::OK, "Audit", &frame, || pages::audit::main(&model, may))
 }

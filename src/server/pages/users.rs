@@ -27,5 +27,6 @@ pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: 
         Err(cause) => return page_of(&Error::store(&cause)),
     };
     let model = accounts::UsersPage::new(app.clock.now(), viewer, &users, &tokens);
-    page(status, "Users", &frame(app, viewer, Nav::Users), || pages::users::main(&model, refusal))
+    let frame = frame(app, viewer, Nav::Users).await;
+    page(status, "Users", &frame, || pages::users::main(&model, refusal))
 }

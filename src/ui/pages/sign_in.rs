@@ -1,6 +1,8 @@
 //! The sign-in.
 
 use crate::domain::refusal::Refusal;
+use crate::ui::components::frame::brand;
+use crate::ui::components::state::{Glyph, glyph, sprite};
 use leptos::prelude::*;
 
 /// The form, with what was refused above it. `next` is where a signed-in person goes on to.
@@ -10,12 +12,13 @@ pub fn view(next: &str, refusal: Option<&Refusal>) -> AnyView {
     let email = refusal.map_or_else(String::new, |refusal| refusal.typed("email").to_owned());
     let notice = refusal.map(|refusal| {
         let detail = refusal.detail.clone();
-        view! { <div class="notice notice-bad" role="alert"><div><b>"Not signed in."</b>" "{detail}</div></div> }
+        view! { <div class="notice notice-bad" role="alert">{glyph(Glyph::Out, "g-bad")}<div><b>"Not signed in."</b>" "{detail}</div></div> }
     });
     view! {
+        {sprite()}
         <a class="skip" href="#main">"Skip to content"</a>
         <main id="main" class="gate">
-            <p class="brand">"Stalewatch"</p>
+            {brand()}
             {notice}
             <form class="card fields" method="post" action="/sign-in" data-error=refusal.map(|refusal| refusal.code.clone())>
                 <h1>"Sign in"</h1>
