@@ -12,6 +12,7 @@ use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
 use crate::server::service::demo::Switchboard;
 use crate::server::service::flush::Flushes;
+use crate::server::service::quality::LastKnown;
 
 /// The connection pools, apart so that load on one cannot starve another.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct Shared {
     pub tokens: RememberedTokens,
     /// The way in for events.
     pub ingest: Ingest,
+    /// The data-quality strip as it was last known, for the time that Postgres is away.
+    pub last_known: LastKnown,
     /// The simulated shop, once it is open: only `stalewatch demo` opens one.
     pub shop: OnceLock<Arc<dyn Switchboard>>,
 }
@@ -67,6 +70,7 @@ impl AppState {
             pools,
             access: Access::default(),
             anchoring: Anchoring::default(),
+            last_known: LastKnown::default(),
             shop: OnceLock::new(),
             flushes: Flushes::default(),
             tokens: RememberedTokens::default(),

@@ -11,6 +11,7 @@ pub mod users;
 use crate::domain::operator::Viewer;
 use crate::domain::range::{Preset, Range};
 use crate::error::Error;
+use crate::server::service::quality;
 use crate::server::state::AppState;
 use crate::ui::components::frame::{Frame, Nav, body};
 use crate::ui::shell;
@@ -29,7 +30,7 @@ pub async fn frame(app: &AppState, viewer: &Viewer, at: Nav) -> Frame {
 pub async fn frame_at(app: &AppState, viewer: &Viewer, at: Nav, range: &Range) -> Frame {
     Frame {
         viewer: Some(viewer.clone()),
-        quality: None,
+        quality: quality::load(app).await.ok(),
         demo: app.shop.get().is_some(),
         at,
         range_query: range.query(),

@@ -1,12 +1,25 @@
 //! The data-quality strip's read model: on every view, so that silence is never taken for health.
 
+use super::audit;
 use super::figures::Gap;
-use chrono::{DateTime, Utc};
+use crate::error::Error;
+use crate::server::state::AppState;
+use crate::server::store::events::quality as store;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::{Mutex, PoisonError};
+
+/// A source that sent within this span says something about the lag.
+const LIVELY: TimeDelta = TimeDelta::minutes(5);
+/// One that sent nothing for this long is called silent,
+const SILENT_AFTER: TimeDelta = TimeDelta::minutes(10);
+/// until it has been so for so long that it is gone for good.
+const FORGOTTEN_AFTER: TimeDelta = TimeDelta::days(7);
+const DAY: TimeDelta = TimeDelta::hours(24);
 
 #[derive(Clone, Debug)]
 pub struct Quality {
     pub as_of: DateTime<Utc>,
-    /// Median time from an event's `at` to its commit over the last minutes; None where nothing came.
+    /// How far the newest events lay behind their arrival, the worst source; None where nothing came in the last minutes.
     pub lag_ms: Option<u64>,
     /// When the last event was accepted.
     pub last_event_at: Option<DateTime<Utc>>,
@@ -52,4 +65,56 @@ pub struct AuditHealth {
     /// Last number in the checkpoint file, and when it was written.
     pub anchored: Option<(i64, DateTime<Utc>)>,
     pub head_seq: i64,
+}
+
+/// The strip as it was last known, for the time that Postgres is away.
+#[derive(Debug, Default)]
+pub struct LastKnown(Mutex<(Option<Quality>, Option<DateTime<Utc>>)>);
+
+/// The strip now; where Postgres does not answer, the last one known with the time since when. An error only where none was ever known.
+pub async fn load(app: &AppState) -> Result<Quality, Error> {
+    let read = read(app).await;
+    let mut held = app.last_known.0.lock().unwrap_or_else(PoisonError::into_inner);
+    match read {
+        Ok(quality) => {
+            *held = (Some(quality.clone()), None);
+            Ok(quality)
+        }
+        Err(error) => {
+            let since = *held.1.get_or_insert_with(|| app.clock.now());
+            held.0.clone().map(|quality| Quality { store_away_since: Some(since), ..quality }).ok_or(error)
+        }
+    }
+}
+
+async fn read(app: &AppState) -> Result<Quality, Error> {
+    let now = app.clock.now();
+    let config = app.config();
+    let mut conn = app.pools.events_read.acquire().await?;
+    let sources = store::list_sources(&mut conn).await?;
+    let (accepted, rejected) = store::count_intake(&mut conn, now - DAY).await?;
+    let gaps = store::list_gaps(&mut conn, now - DAY, now).await?;
+    drop(conn);
+    let audit = audit::health(app).await?;
+    let lag_ms =
+        sources.iter().filter(|source| now - source.last_seen_at < LIVELY).map(|source| u64::try_from(source.lag_ms).unwrap_or(0)).max();
+    let silent = sources
+        .iter()
+        .filter(|source| (SILENT_AFTER..FORGOTTEN_AFTER).contains(&(now - source.last_seen_at)))
+        .map(|source| SilentSource { source: source.name.clone(), since: source.last_seen_at })
+        .collect();
+    Ok(Quality {
+        as_of: now,
+        lag_ms,
+        last_event_at: sources.iter().map(|source| source.last_event_at).max(),
+        gaps: gaps.into_iter().map(|gap| Gap { from: gap.from.max(now - DAY), to: gap.to.min(now), why: gap.why }).collect(),
+        accepted,
+        rejected,
+        silent,
+        targets: Vec::new(),
+        audit,
+        store_away_since: None,
+        config_digest: config.digest.clone(),
+        warnings: config.warnings.clone(),
+    })
 }

@@ -12,6 +12,7 @@ pub use verify::{LastVerified, Verification, cannot_tell, record as record_verif
 
 use crate::domain::audit::Code;
 use crate::error::Error;
+use crate::server::service::quality::AuditHealth;
 use crate::server::state::AppState;
 use crate::server::store::audit::{self, Filter, Record};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
@@ -131,6 +132,15 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
         filter,
     })
+}
+
+/// How far the record can be trusted, for the strip on every page.
+pub async fn health(app: &AppState) -> Result<AuditHealth, Error> {
+    let mut conn = app.pools.control.acquire().await?;
+    let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
+    let separated = audit::is_separated(&mut conn).await?;
+    let anchored = checkpoints::last(&app.config().data_dir).map(|note| (note.seq, note.at));
+    Ok(AuditHealth { separated, anchored, head_seq })
 }
 
 fn row(record: &Record) -> AuditRow {
