@@ -47,6 +47,7 @@ pub fn doors() -> Vec<Door> {
             forms::review::submit,
         ),
         Door::get("/review/{week}/{ending}", Needs::Person(Permission::Read), "what the page shows, as a file", http::export::week),
+        Door::get("/live", Needs::Person(Permission::Read), "a piece of a page, for whoever may read the page", http::live::show),
         Door::get("/account", Needs::Person(Permission::Read), "one's own", pages::account::show),
         Door::post("/account", Needs::Person(Permission::Read), "one's own, whatever the role", forms::account::submit),
         Door::get("/demo", Needs::Person(Permission::Administer), "the page is its switches", pages::demo::show),

@@ -3,6 +3,7 @@
 pub mod export;
 pub mod health;
 pub mod ingest;
+pub mod live;
 pub mod metrics;
 pub mod openapi;
 pub mod prefixes;

@@ -42,7 +42,7 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer, Path(id): Path<St
 pub async fn draw_plan(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: Option<Refusal>, wanted: Wanted) -> Response {
     match flush::load_plan_page(app, viewer).await {
         Ok(model) => {
-            let frame = frame(app, viewer, Nav::Flush);
+            let frame = frame(app, viewer, Nav::Flush).await;
             page(status, "Plan a flush", &frame, || view::plan_main(&model, refusal.as_ref(), &wanted.target, &wanted.scope))
         }
         Err(error) => page_of(&or_refusal(error, status, refusal)),
@@ -54,7 +54,7 @@ pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, id: &str,
         Ok(model) => {
             // Where a confirmation is waited for it is the only form; elsewhere there is none, but others may be.
             let refusal = refusal.map(|refusal| Refusal { form: if model.can.confirm { "confirm" } else { "do" }, ..refusal });
-            let frame = frame(app, viewer, Nav::Flush);
+            let frame = frame(app, viewer, Nav::Flush).await;
             page(status, &view::title(&model), &frame, || view::main(&model, refusal.as_ref(), numbers))
         }
         Err(error) => page_of(&or_refusal(error, status, refusal)),

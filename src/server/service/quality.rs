@@ -111,7 +111,20 @@ async fn read(app: &AppState) -> Result<Quality, Error> {
         accepted,
         rejected,
         silent,
-        targets: Vec::new(),
+        targets: config
+            .targets
+            .iter()
+            .map(|target| {
+                let reach = app.flushes.monitor().of(&target.name);
+                TargetHealth {
+                    name: target.name.clone(),
+                    reachable: reach.away_since.is_none(),
+                    since: reach.away_since,
+                    detail: reach.why,
+                    over_privileged: reach.over_privileged == Some(true),
+                }
+            })
+            .collect(),
         audit,
         store_away_since: None,
         config_digest: config.digest.clone(),
