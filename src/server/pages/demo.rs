@@ -19,7 +19,7 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer) -> Response {
 /// The page, with what was refused where something was.
 pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: Option<&Refusal>) -> Response {
     match demo::load(app) {
-        Ok(model) => page(status, "Demo", &frame(app, viewer, Nav::Demo), || pages::demo::main(&model, refusal)),
+        Ok(model) => page(status, "Demo", &frame(app, viewer, Nav::Demo).await, || pages::demo::main(&model, refusal)),
         Err(error) => page_of(&error),
     }
 }
