@@ -16,6 +16,6 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer) -> Response {
         Ok(model) => model,
         Err(error) => return page_of(&error),
     };
-    let frame = frame(&app, &viewer, Nav::Contracts);
+    let frame = frame(&app, &viewer, Nav::Contracts).await;
     page(StatusCode::OK, "Contracts", &frame, || pages::contracts::main(&model, &frame.range_query))
 }

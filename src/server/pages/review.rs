@@ -42,5 +42,5 @@ pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, week: Wee
     };
     let may = viewer.may(Permission::Review);
     let title = format!("Review, week {}", week.number());
-    page(status, &title, &frame(app, viewer, Nav::Review), || pages::review::main(&model, may, refusal, numbers))
+    page(status, &title, &frame(app, viewer, Nav::Review).await, || pages::review::main(&model, may, refusal, numbers))
 }
