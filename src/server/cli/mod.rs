@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod check;
 mod database;
 mod ending;
 mod serve;
@@ -55,6 +56,12 @@ enum Command {
     /// Verify and export the audit record
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(check::ConfigCommand),
+    /// Check the declared contracts
+    #[command(subcommand)]
+    Contracts(check::ContractsCommand),
 }
 
 /// The settings that every command starts from.
@@ -78,6 +85,11 @@ impl Settings {
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    match &cli.command {
+        Command::Config(config) => return config.run(cli.common.config),
+        Command::Contracts(contracts) => return contracts.run(cli.common.config),
+        _ => {}
+    }
     let quiet = !matches!(cli.command, Command::Serve(_));
     write_logs(if quiet { "warn" } else { "info,sqlx=warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -100,6 +112,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(user) => user.run(&settings).await?,
         Command::Token(token) => token.run(&settings).await?,
         Command::Audit(audit) => return audit.run(&settings).await,
+        // They ended before a configuration was asked for.
+        Command::Config(_) | Command::Contracts(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
