@@ -1,6 +1,6 @@
 //! `config check` and `contracts check`. They need no database and no valid configuration: that is what they look for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -10,14 +10,14 @@ use crate::server::config::check::{self, Checked};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say everything that is wrong with the configuration, as file:line: message
+    /// Say everything that is wrong with the configuration, with file and line
     #[command(after_help = "Example:\n  stalewatch config check --config stalewatch.toml")]
     Check,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ContractsCommand {
-    /// Say everything that is wrong with the contracts, as file:line: message; what is right is listed edge by edge
+    /// Say everything that is wrong with the contracts, with file and line; what is right is listed edge by edge
     #[command(after_help = "Example:\n  stalewatch contracts check --config stalewatch.toml\n  stalewatch contracts check contracts.toml")]
     Check {
         /// The file with the contracts, where it is not the configuration itself
@@ -26,16 +26,16 @@ pub enum ContractsCommand {
 }
 
 impl ConfigCommand {
-    pub fn run(&self, config: Option<PathBuf>) -> ExitCode {
+    pub fn run(&self, config: Option<&Path>) -> ExitCode {
         let Self::Check = self;
-        end(&check::config(config.as_deref(), &Environment::from_process()))
+        end(&check::config(config, &Environment::from_process()))
     }
 }
 
 impl ContractsCommand {
-    pub fn run(&self, config: Option<PathBuf>) -> ExitCode {
+    pub fn run(&self, config: Option<&Path>) -> ExitCode {
         let Self::Check { file } = self;
-        end(&check::contracts(file.as_deref(), config.as_deref(), &Environment::from_process()))
+        end(&check::contracts(file.as_deref(), config, &Environment::from_process()))
     }
 }
 

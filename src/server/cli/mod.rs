@@ -86,8 +86,8 @@ impl Settings {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
-        Command::Config(config) => return config.run(cli.common.config),
-        Command::Contracts(contracts) => return contracts.run(cli.common.config),
+        Command::Config(config) => return config.run(cli.common.config.as_deref()),
+        Command::Contracts(contracts) => return contracts.run(cli.common.config.as_deref()),
         _ => {}
     }
     let quiet = !matches!(cli.command, Command::Serve(_));
