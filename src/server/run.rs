@@ -7,12 +7,14 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
 
+use crate::domain::audit::Actor;
 use crate::server::clock::Clock;
 use crate::server::config::{Config, Environment};
 use crate::server::door;
 use crate::server::jobs::{self, Jobs};
 use crate::server::private::Postgres;
 use crate::server::router::router;
+use crate::server::service::configuration;
 use crate::server::state::{AppState, Pools};
 use crate::server::store::migrations;
 use crate::server::store::pools::{self, Purpose};
@@ -75,6 +77,8 @@ pub enum StartError {
     Url(sqlx::Error),
     #[error("cannot bring the schema up: {0}; check DATABASE_URL and that its role may create schemas there, then try again")]
     Migrate(MigrateError),
+    #[error("cannot record which configuration comes into force ({0}); check that Postgres answers, then try again")]
+    Record(sqlx::Error),
 }
 
 /// A server that is ready and whose door is not open yet.
@@ -88,7 +92,9 @@ impl Server {
     /// Brings the schema up, opens the pools and starts the jobs.
     pub async fn prepare(listener: TcpListener, config: Config, clock: Clock, databases: &Databases) -> Result<Self, StartError> {
         databases.migrate().await?;
-        let app = AppState::new(config, clock, databases.pools()?);
+        let pools = databases.pools()?;
+        configuration::record_loaded(&pools.record, &Actor::System, &config).await.map_err(StartError::Record)?;
+        let app = AppState::new(config, clock, pools);
         let jobs = jobs::start(&app);
         Ok(Self { app, jobs, listener })
     }

@@ -259,3 +259,84 @@ async fn a_password_is_changed_by_its_owner_only_with_the_present_one() {
     assert_eq!(world.get("/audit.csv", &cookie).await.status, StatusCode::SEE_OTHER);
     assert_eq!(world.sign_in("auditor@example.com", "another horse").await.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn an_admin_adds_changes_disables_and_enables_accounts() {
+    let world = World::new().await;
+    let cookie = world.signed_in(Role::Admin).await;
+    let page = world.get("/users", &cookie).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains("admin@example.com"), "{}", page.body);
+    let mara = [("email", "mara@example.com"), ("name", "Mara"), ("role", "operator"), ("password", PASSWORD)];
+    let with = |action: &'static str| [&[("do", action)], &mara[..]].concat();
+    let done = world.post("/users", &cookie, &with("add")).await;
+    assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/users"), "{}", done.body);
+    let again = world.post("/users", &cookie, &with("add")).await;
+    assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(again.body.contains("data-error=\"exists\"") && again.body.contains("value=\"mara@example.com\""), "{}", again.body);
+    assert!(!again.body.contains(PASSWORD));
+    for (action, code) in
+        [("role", "user.role_changed"), ("reset", "user.password_reset"), ("disable", "user.disabled"), ("enable", "user.enabled")]
+    {
+        let fields = [("do", action), ("email", "mara@example.com"), ("role", "auditor"), ("password", "another horse battery")];
+        for _ in 0..2 {
+            let done = world.post("/users", &cookie, &fields).await;
+            assert_eq!(done.status, StatusCode::SEE_OTHER, "{action}: {}", done.body);
+        }
+        assert_eq!(world.codes().await.iter().filter(|found| *found == code).count(), if action == "reset" { 2 } else { 1 }, "{action}");
+    }
+    for (fields, status, code) in [
+        (&[("do", "disable"), ("email", "admin@example.com")][..], StatusCode::CONFLICT, "last_admin"),
+        (&[("do", "disable"), ("email", "nobody@example.com")], StatusCode::UNPROCESSABLE_ENTITY, "unknown_account"),
+        (&[("do", "role"), ("email", "mara@example.com"), ("role", "king")], StatusCode::UNPROCESSABLE_ENTITY, "unknown_role"),
+        (&[("do", "reset"), ("email", "mara@example.com"), ("password", "short")], StatusCode::UNPROCESSABLE_ENTITY, "password_too_short"),
+        (&[("do", "reign")], StatusCode::UNPROCESSABLE_ENTITY, "unknown_action"),
+    ] {
+        let answer = world.post("/users", &cookie, fields).await;
+        assert_eq!(answer.status, status, "{fields:?}");
+        assert!(answer.body.contains(&format!("data-error=\"{code}\"")), "{fields:?}: {}", answer.body);
+    }
+    // A viewer's try is refused, and that is part of the record.
+    let viewer = world.signed_in(Role::Viewer).await;
+    assert_eq!(world.post("/users", &viewer, &with("add")).await.status, StatusCode::FORBIDDEN);
+    for _ in 0..50 {
+        if world.codes().await.last().is_some_and(|code| code == "access.refused") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{:?}", world.codes().await);
+}
+
+#[tokio::test]
+async fn a_person_ends_their_own_sessions_and_changes_their_password() {
+    let world = World::new().await;
+    let cookie = world.signed_in(Role::Viewer).await;
+    let other = world.sign_in("viewer@example.com", PASSWORD).await.cookie();
+    let page = world.get("/account", &cookie).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let ids: Vec<&str> = page.body.split("name=\"session\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(ids.len(), 2, "{}", page.body);
+    // Somebody else's session is not theirs to end.
+    let stranger = world.signed_in(Role::Auditor).await;
+    assert_eq!(world.post("/account", &stranger, &[("do", "end"), ("session", ids[0])]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.get("/account", &cookie).await.status, StatusCode::OK);
+    for id in ids {
+        world.post("/account", &cookie, &[("do", "end"), ("session", id)]).await;
+    }
+    assert_eq!(world.get("/account", &other).await.status, StatusCode::SEE_OTHER);
+
+    let cookie = world.sign_in("viewer@example.com", PASSWORD).await.cookie();
+    let change = |present, new, again| [("do", "password"), ("present", present), ("new", new), ("again", again)];
+    for (fields, code) in [
+        (change(PASSWORD, "another horse", "other horse"), "not_the_same"),
+        (change("wrong horse", "another horse", "another horse"), "wrong_password"),
+    ] {
+        let answer = world.post("/account", &cookie, &fields).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer.body.contains(&format!("data-error=\"{code}\"")), "{}", answer.body);
+    }
+    let done = world.post("/account", &cookie, &change(PASSWORD, "another horse", "another horse")).await;
+    assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/sign-in"));
+    assert_eq!(world.get("/account", &cookie).await.status, StatusCode::SEE_OTHER);
+}

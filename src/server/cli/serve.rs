@@ -8,12 +8,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Settings, ending, print_json};
+use crate::domain::audit::Actor;
 use crate::server::clock::Clock;
 use crate::server::config::{Config, Environment};
 use crate::server::door;
 use crate::server::private::{Claim, DataFolder, Durability, Holder, Servers};
 use crate::server::run::{Databases, Server};
-use crate::server::service::accounts;
+use crate::server::service::{accounts, configuration};
 use crate::server::state::AppState;
 
 #[derive(Debug, Args)]
@@ -86,8 +87,15 @@ impl Reload {
                 Ok(mut config) => {
                     config.listen.clone_from(&self.listen);
                     config.data_dir.clone_from(&self.data_dir);
-                    tracing::info!(config.digest, "the configuration was read again and is in force");
-                    self.app.replace_config(config);
+                    match configuration::record_loaded(&self.app.pools.record, &Actor::System, &config).await {
+                        Ok(()) => {
+                            tracing::info!(config.digest, "the configuration was read again and is in force");
+                            self.app.replace_config(config);
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "the configuration was read again, but that could not be recorded, so it changes nothing");
+                        }
+                    }
                 }
                 Err(problems) => tracing::error!("the configuration was read again, is not valid and changes nothing: {problems}"),
             }

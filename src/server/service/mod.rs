@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod configuration;
 pub mod contracts;
 pub mod demo;
 pub mod figures;

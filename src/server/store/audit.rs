@@ -109,6 +109,17 @@ pub async fn find(conn: &mut PgConnection, seq: i64) -> Result<Option<Record>, s
         .await
 }
 
+/// The latest record of that code.
+pub async fn find_last(conn: &mut PgConnection, code: Code) -> Result<Option<Record>, sqlx::Error> {
+    sqlx::query_as!(
+        Record,
+        "SELECT seq, at, code, actor, target, scope, canonical, prev, hash FROM audit.log WHERE code = $1 ORDER BY seq DESC LIMIT 1",
+        code.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// At most `limit` records with numbers over `after`, oldest first: the order of verification and exports.
 pub async fn list_after(conn: &mut PgConnection, filter: &Filter, after: i64, limit: i64) -> Result<Vec<Record>, sqlx::Error> {
     sqlx::query_as!(

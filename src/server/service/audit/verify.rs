@@ -1,12 +1,15 @@
-//! Verification: every link of the chain, the derived columns, the head and the checkpoints.
+//! Verification: every link of the chain, the derived columns, the head, the checkpoints, and that each flush is in the state that its last
+//! record says.
 
 use super::checkpoints::{self, Checkpoint};
 use crate::domain::audit::{ChainCheck, Code, Link, Verdict};
 use crate::server::store::audit::{self, Filter, Record};
+use crate::server::store::flushes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Records read at once.
@@ -69,12 +72,18 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
     let head = audit::find_head(&mut tx).await?;
     let mut check = ChainCheck::default();
     let (mut last_seq, mut records, mut next_note) = (0, 0, 0);
+    // By flush: the number of the last record that says a state, and that state.
+    let mut told: HashMap<i64, (i64, String)> = HashMap::new();
     loop {
         let page = audit::list_after(&mut tx, &Filter::default(), last_seq, PAGE).await?;
         let Some(last) = page.last().map(|record| record.seq) else { break };
         for record in &page {
             records += 1;
-            take(&mut check, record);
+            let body = serde_json::from_slice::<Value>(&record.canonical).unwrap_or_default();
+            take(&mut check, record, &body);
+            if let (Some(flush), Some(state)) = (body.get("flush").and_then(Value::as_i64), body.get("state").and_then(Value::as_str)) {
+                told.insert(flush, (record.seq, state.to_owned()));
+            }
             while let Some(note) = notes.get(next_note).filter(|note| note.seq <= record.seq) {
                 // Number 0 is the empty chain; a note between two records is a gap that the walk names.
                 if note.seq == record.seq && note.hash[..] != record.hash[..] {
@@ -85,6 +94,7 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
         }
         last_seq = last;
     }
+    let jobs = flushes::list_states(&mut tx).await?;
     tx.commit().await?;
     let last_anchored = notes.last().map(|note| note.seq);
     let mut cut = last_anchored.filter(|anchored| *anchored > last_seq);
@@ -96,8 +106,21 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
             check.mark_bad(if head.seq < last_seq { head.seq + 1 } else { last_seq.max(1) });
         }
     }
+    let chain_bad = check.first_bad();
+    let mut astray = None;
+    // Where the end is missing, what it said of flushes is missing too.
+    for (flush, state) in jobs.into_iter().filter(|_| chain_bad.is_none() && cut.is_none()) {
+        if let Some((seq, said)) = told.get(&flush).filter(|(_, said)| *said != state) {
+            check.mark_bad(*seq);
+            astray.get_or_insert_with(|| {
+                format!("Flush {flush} is {state} in its own table, but record {seq}, the last about it, says {said}.")
+            });
+        }
+    }
     let found = |verdict, detail| Verification { verdict, first_bad: check.first_bad(), last_seq, last_anchored, detail, records };
-    Ok(if let Some(bad) = check.first_bad() {
+    Ok(if let Some(astray) = astray {
+        found(Verdict::Tampered, astray)
+    } else if let Some(bad) = chain_bad {
         found(Verdict::Tampered, format!("Record {bad} is not what was appended: something in or before it was changed or removed."))
     } else if let Some(known) = cut {
         found(
@@ -113,7 +136,7 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
     })
 }
 
-fn take(check: &mut ChainCheck, record: &Record) {
+fn take(check: &mut ChainCheck, record: &Record, body: &Value) {
     check.take(&Link {
         seq: record.seq,
         at_us: record.at.timestamp_micros(),
@@ -121,13 +144,12 @@ fn take(check: &mut ChainCheck, record: &Record) {
         canonical: &record.canonical,
         prev: &record.prev,
         hash: &record.hash,
-        derived_agree: derived_agree(record),
+        derived_agree: derived_agree(record, body),
     });
 }
 
 /// Whether the searchable columns say what the canonical bytes say.
-fn derived_agree(record: &Record) -> bool {
-    let Ok(body) = serde_json::from_slice::<Value>(&record.canonical) else { return false };
+fn derived_agree(record: &Record, body: &Value) -> bool {
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     text("actor") == Some(record.actor.as_str()) && text("target") == record.target.as_deref() && text("scope") == record.scope.as_deref()
 }

@@ -27,6 +27,12 @@ use std::time::Duration;
 /// A lease lasts this long; whoever holds it beats every 5 s.
 pub const LEASE: Duration = Duration::from_secs(20);
 
+/// Every flush and the state it is in, for verifying the audit record.
+pub async fn list_states(conn: &mut PgConnection) -> Result<Vec<(i64, String)>, sqlx::Error> {
+    let rows = sqlx::query!("SELECT id, state FROM control.flushes ORDER BY id").fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.state)).collect())
+}
+
 /// A flush as stored.
 #[derive(Clone, Debug)]
 pub struct Flush {
