@@ -308,7 +308,7 @@ fn mark_box(at: f64, aside: i32, mark: &Mark, y: f64, box_y: f64) -> String {
         box_y + 11.0
     );
     let inner = match safe_href(mark) {
-        Some(href) => format!(r#"<a href="{}" aria-label="{title}">{shape}</a>"#, escape(href)),
+        Some(href) => format!(r#"<a href="{}">{shape}</a>"#, escape(href)),
         None => format!("<g>{shape}</g>"),
     };
     format!(r#"<svg class="mark {class}" x="{at:.2}%" y="{y}" overflow="visible">{inner}</svg>"#)
