@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod demo;
 mod doors;
+mod flush;
 mod layers;
 mod review;
 mod shop;

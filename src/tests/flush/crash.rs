@@ -1,0 +1,186 @@
+//! What dies or freezes in the middle: the server that works on the flush, Redis' connections, and the record.
+
+use super::{REASON, config, config_text, confirm, fill, key_count, led_to, planned, told, wait_for};
+use crate::support::{Answer, TestApp, TestRedis, data};
+use reqwest::{Method, StatusCode};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use stalewatch::domain::operator::Role;
+use stalewatch::server::clock::Clock;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Another replica, as a process of its own, over the same database.
+struct Replica {
+    child: Child,
+    url: String,
+    client: reqwest::Client,
+    cookie: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Replica {
+    fn start(app: &TestApp, redis: &TestRedis, cookie: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stalewatch.toml");
+        std::fs::write(&file, config_text(&redis.url, &redis.flush, "")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stalewatch"))
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--config"])
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            .env("DATABASE_URL", &app.database.url)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { child, url: ready["url"].as_str().unwrap().to_owned(), client, cookie: cookie.to_owned(), _folder: folder }
+    }
+
+    async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self.client.request(method, format!("{}{path}", self.url)).header("origin", &self.url).header("cookie", &self.cookie);
+        Answer::of(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_kill_9_the_record_bounds_the_truth_and_another_replica_says_interrupted() {
+    const KEYS: u64 = 400_000;
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..KEYS).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let mut replica = Replica::start(&app, &redis, operator.cookie.as_deref().unwrap());
+    let (path, _) = planned(&operator, "cart:7:", "normal").await;
+    let fields = [("typed_target", "main"), ("typed_scope", "cart:7:"), ("typed_count", "400000"), ("reason", REASON)];
+    led_to(&replica.ask(Method::POST, &path, &fields).await);
+    let begun = Instant::now();
+    while key_count(&redis).await > KEYS - 60_000 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the flush does not begin");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    replica.child.kill().unwrap();
+    replica.child.wait().unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let truth = KEYS - key_count(&redis).await;
+    let (removed, granted): (i64, i64) = sqlx::query_as("SELECT removed, granted FROM control.flushes WHERE id = $1")
+        .bind(path.rsplit('/').next().unwrap().parse::<i64>().unwrap())
+        .fetch_one(app.pool())
+        .await
+        .unwrap();
+    let (removed, granted) = (removed.cast_unsigned(), granted.cast_unsigned());
+    assert!(truth < KEYS, "killed in the middle");
+    assert!(removed <= truth && truth <= removed + granted, "{removed} ≤ {truth} ≤ {removed} + {granted}");
+    let main = wait_for(&operator, &path, &["interrupted"]).await;
+    assert_eq!(main["removed"], removed.to_string());
+    assert_eq!(KEYS - key_count(&redis).await, truth, "nothing resumes by itself");
+    let record = &told(&app, "flush.interrupted").await[0];
+    assert_eq!((&record["removed_at_least"], &record["granted"]), (&removed.into(), &granted.into()));
+    // a person goes on, with a new plan
+    let again = led_to(&operator.post(&path, &[("do", "replan")]).await);
+    let rest = wait_for(&operator, &again, &["planned"]).await["planned"].clone();
+    led_to(&confirm(&operator, &again, "cart:7:", &rest).await);
+    assert_eq!(wait_for(&operator, &again, &["completed"]).await["removed"], rest);
+}
+
+/// A record that answers nothing, not even an error, for a while.
+async fn freeze(app: &TestApp) -> PgConnection {
+    let mut admin = PgConnection::connect(&app.database.admin_url).await.unwrap();
+    admin.execute("BEGIN; LOCK TABLE control.flushes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    admin
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_not_committed_in_time_removes_nothing_ever() {
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..20).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let (path, _) = planned(&operator, "cart:7:", "fast").await;
+    let mut frozen = freeze(&app).await;
+    let refused = confirm(&operator, &path, "cart:7:", "20").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    frozen.execute("ROLLBACK").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(key_count(&redis).await, 20);
+    let main = wait_for(&operator, &path, &["planned", "failed"]).await;
+    assert_eq!(main["removed"].parse().unwrap_or(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_freezes_pauses_the_flush_and_it_goes_on_when_it_thaws() {
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..300_000).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let (path, _) = planned(&operator, "cart:7:", "gentle").await;
+    led_to(&confirm(&operator, &path, "cart:7:", "300000").await);
+    while key_count(&redis).await > 290_000 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut frozen = freeze(&app).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let (before, begun) = (key_count(&redis).await, Instant::now());
+    let main = data(&operator.page(&path).await, "main");
+    assert_eq!(main["state"], "paused", "shown from memory");
+    assert!(before > 0, "the credit has an end");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(key_count(&redis).await, before, "nothing more is sent");
+    frozen.execute("ROLLBACK").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(14));
+    assert_eq!(wait_for(&operator, &path, &["completed", "failed", "interrupted"]).await["state"], "completed");
+    assert_eq!(key_count(&redis).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_stays_away_past_the_lease_fails_the_flush() {
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..300_000).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let (path, _) = planned(&operator, "cart:7:", "gentle").await;
+    led_to(&confirm(&operator, &path, "cart:7:", "300000").await);
+    while key_count(&redis).await > 290_000 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    app.database.stop().await;
+    tokio::time::sleep(Duration::from_secs(24)).await;
+    let left = key_count(&redis).await;
+    assert!(left > 0);
+    app.database.start().await;
+    let main = wait_for(&operator, &path, &["failed", "interrupted", "completed"]).await;
+    assert_eq!((main["state"].as_str(), main["removed"].as_str()), ("failed", (300_000 - left).to_string().as_str()));
+    assert_eq!(key_count(&redis).await, left);
+    assert_eq!(told(&app, "flush.failed").await[0]["cause"], "audit_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_connections_that_are_cut_are_made_again_and_nothing_is_lost() {
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..100_000).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let (path, _) = planned(&operator, "cart:7:", "gentle").await;
+    led_to(&confirm(&operator, &path, "cart:7:", "100000").await);
+    let mut conn = redis.connect().await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let () = redis::cmd("CLIENT").arg("KILL").arg("USER").arg("sw_flush").query_async::<i64>(&mut conn).await.map(drop).unwrap();
+    }
+    let main = wait_for(&operator, &path, &["completed", "completed_with_residue", "failed"]).await;
+    assert_eq!((main["state"].as_str(), main["residue"].as_str()), ("completed", "0"));
+    assert_eq!(main["removed"].parse::<u64>().unwrap() + main["gone"].parse::<u64>().unwrap(), 100_000);
+    assert_eq!(key_count(&redis).await, 0);
+}
