@@ -55,5 +55,7 @@ CREATE TABLE events.raw (
     PRIMARY KEY (source_id, day, id)
 ) PARTITION BY RANGE (day);
 
-CREATE INDEX raw_at ON events.raw USING brin (at);
+CREATE INDEX raw_at ON events.raw USING brin (at) WITH (autosummarize = on);
 CREATE INDEX raw_notable ON events.raw (kind, prefix_id, at) WHERE notable;
+-- When a declared write was last seen. Writes are the smallest part of the events.
+CREATE INDEX raw_write ON events.raw (target_id, endpoint, at) WHERE kind = 4;

@@ -25,6 +25,13 @@ pub fn doors() -> Vec<Door> {
     vec![
         Door::get("/pkg/{file}", Needs::Nothing, "script, wasm and style hold nothing of anybody", assets::package),
         Door::get("/favicon.svg", Needs::Nothing, "an icon", assets::favicon),
+        Door::get("/", Needs::Person(Permission::Read), "figures; no keys stand there", pages::overview::show),
+        Door::get(
+            "/prefixes/{*name}",
+            Needs::Person(Permission::Read),
+            "figures, and events with keys masked for viewers",
+            pages::prefix::show,
+        ),
         Door::get("/sign-in", Needs::Nothing, "the way in", forms::sign_in::show),
         Door::post("/sign-in", Needs::Nothing, "the way in; behind the throttle", forms::sign_in::submit),
         Door::post("/sign-out", Needs::Nothing, "whoever has a session may end it, and nothing else happens", forms::sign_in::sign_out),

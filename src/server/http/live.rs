@@ -1,9 +1,12 @@
 //! `GET /live?of=…&since=V`: one live region of a page, drawn by the same functions as the page; 204 while nothing moved. The version is a
 //! hash of what is shown, so that it moves exactly when that moves, whichever replica answers.
 
+use crate::domain::operator::Permission;
 use crate::error::Error;
 use crate::server::auth::{Viewer, problem};
-use crate::server::service::{flush, quality};
+use crate::server::pages::Ranged;
+use crate::server::pages::overview::Asked as OverviewAsked;
+use crate::server::service::{flush, overview, prefix, quality};
 use crate::server::state::AppState;
 use crate::ui::components::frame::{strip_items, version};
 use crate::ui::{pages, shell};
@@ -17,11 +20,13 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
-    /// `quality`, `flush`
+    /// `quality`, `overview`, `prefix`, `flush`
     of: String,
     /// `head` or nothing.
     part: String,
     since: String,
+    name: String,
+    target: String,
     id: String,
     numbers: String,
 }
@@ -34,19 +39,38 @@ struct Drawn {
 }
 
 /// `GET /live`.
-pub async fn show(State(app): State<AppState>, viewer: Viewer, Query(asked): Query<Asked>) -> Response {
-    match draw(&app, &viewer, &asked).await {
+pub async fn show(
+    State(app): State<AppState>,
+    viewer: Viewer,
+    Query(asked): Query<Asked>,
+    Query(ranged): Query<Ranged>,
+    Query(filter): Query<OverviewAsked>,
+) -> Response {
+    match draw(&app, &viewer, &asked, &ranged, filter).await {
         Ok(drawn) => answer(&drawn, &asked.since),
         Err(error) => problem(&error),
     }
 }
 
-async fn draw(app: &AppState, viewer: &Viewer, asked: &Asked) -> Result<Drawn, Error> {
+async fn draw(app: &AppState, viewer: &Viewer, asked: &Asked, ranged: &Ranged, filter: OverviewAsked) -> Result<Drawn, Error> {
     let head = asked.part == "head";
     match asked.of.as_str() {
         "quality" => {
             let model = quality::load(app).await?;
             Ok(Drawn { html: shell::fragment(|| strip_items(&model)), as_of: model.as_of, state: None })
+        }
+        "overview" => {
+            let model = overview::load(app, &ranged.range(app.clock.now())?).await?;
+            let filter = filter.filter();
+            let html = shell::fragment(|| if head { pages::overview::head(&model) } else { pages::overview::body(&model, &filter) });
+            Ok(Drawn { html, as_of: model.as_of, state: None })
+        }
+        "prefix" => {
+            let target = Some(asked.target.as_str()).filter(|target| !target.is_empty());
+            let range = ranged.range(app.clock.now())?;
+            let model = prefix::load(app, &range, &asked.name, target, viewer.may(Permission::SeeKeys)).await?;
+            let html = shell::fragment(|| if head { pages::prefix::head(&model) } else { pages::prefix::body(&model, &asked.numbers) });
+            Ok(Drawn { html, as_of: model.as_of, state: None })
         }
         "flush" => {
             let model = flush::load(app, viewer, &asked.id).await?;

@@ -16,6 +16,7 @@ pub use standing::Standing;
 use crate::domain::event::{Ages, Origin, RawEvent};
 use crate::server::clock::Clock;
 use crate::server::store::events as store;
+use chrono::{DateTime, Utc};
 use commit::{Submission, Written};
 use intake::Intake;
 use prepare::Context;
@@ -86,6 +87,7 @@ struct Inner {
     clock: Clock,
     /// This process, as it signs rollups, leases and heartbeats.
     writer: i64,
+    started_at: DateTime<Utc>,
     pool: PgPool,
 }
 
@@ -93,6 +95,7 @@ impl Ingest {
     /// Starts the writers. Nothing is asked of Postgres before the first event.
     pub fn start(pool: PgPool, clock: Clock, registry: Registry) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
+        let started_at = clock.now();
         let inner = Inner {
             queue,
             room: Arc::new(Semaphore::new(QUEUE_KIB)),
@@ -102,6 +105,7 @@ impl Ingest {
             standing: Standing::default(),
             clock,
             writer: rand::random::<i64>() & i64::MAX,
+            started_at,
             pool,
         };
         let ingest = Self(Arc::new(inner));
@@ -121,6 +125,11 @@ impl Ingest {
     /// This process' number.
     pub fn writer(&self) -> i64 {
         self.0.writer
+    }
+
+    /// Since when this process takes events in.
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.0.started_at
     }
 
     /// Whether events can be committed, as far as is known.

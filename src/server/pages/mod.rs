@@ -5,6 +5,8 @@ pub mod audit;
 pub mod contracts;
 pub mod demo;
 pub mod flush;
+pub mod overview;
+pub mod prefix;
 pub mod review;
 pub mod users;
 

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod causes;
 pub mod configuration;
 pub mod contracts;
 pub mod demo;

@@ -177,15 +177,16 @@ impl Tracks {
     }
 }
 
-/// Reads the figures of prefixes for a chart. `segments` cover the steps.
+/// Reads the figures of prefixes for a chart whose first step begins at `origin`. `segments` cover the steps.
 pub async fn tracks(
     conn: &mut PgConnection,
     prefix_ids: &[i64],
     segments: &[Segment],
+    origin: DateTime<Utc>,
     step_s: i64,
 ) -> Result<BTreeMap<i64, Tracks>, sqlx::Error> {
     let mut tracks: BTreeMap<i64, Tracks> = BTreeMap::new();
-    for figures in rollups::read(conn, prefix_ids, segments, step_s).await? {
+    for figures in rollups::read(conn, prefix_ids, segments, origin, step_s).await? {
         tracks.entry(figures.prefix_id).or_default().add(figures.origin, figures.step, figures.tally);
     }
     Ok(tracks)
@@ -228,7 +229,7 @@ pub async fn load(app: &AppState, query: &Query) -> Result<Series, Error> {
     let tier = Tier::of_step(length).unwrap_or(Tier::Day);
     let segments = [Segment { tier, from: steps.from, to: steps.to() }];
     let mut conn = app.pools.events_read.acquire().await?;
-    let tracks = tracks(&mut conn, &[query.subject.id], &segments, length).await?.remove(&query.subject.id).unwrap_or_default();
+    let tracks = tracks(&mut conn, &[query.subject.id], &segments, steps.from, length).await?.remove(&query.subject.id).unwrap_or_default();
     let buckets = match query.bucket {
         Some(bucket) => vec![bucket],
         None => buckets_from(

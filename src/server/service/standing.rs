@@ -93,7 +93,7 @@ pub fn classes(tally: &Tally) -> Vec<(String, u64)> {
 pub async fn list(conn: &mut PgConnection, config: &Config, now: DateTime<Utc>, subjects: &[Subject]) -> Result<Vec<Stand>, sqlx::Error> {
     let ids: Vec<i64> = subjects.iter().map(|subject| subject.id).collect();
     let window = Segment { tier: Tier::Minute, from: floor(now - WINDOW, 60), to: ceil(now, 60) };
-    let recent = tracks(&mut *conn, &ids, &[window], 86_400).await?;
+    let recent = tracks(&mut *conn, &ids, &[window], window.from, 86_400).await?;
     let week = cover(floor(now - BUDGET_WINDOW, 3_600), ceil(now, 86_400), Tier::Hour, Tier::Day);
     let mut budgets: BTreeMap<i64, Tracks> = BTreeMap::new();
     for figures in rollups::read_stale(&mut *conn, &ids, &week).await? {

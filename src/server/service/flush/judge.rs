@@ -113,7 +113,7 @@ async fn minutes(app: &AppState, touched: &Touched<'_>, from: DateTime<Utc>, to:
     let (from, to) = (floor(from), floor(to + TimeDelta::seconds(59)));
     let steps = usize::try_from((to - from).num_minutes().max(1)).unwrap_or(1);
     let mut conn = app.pools.events_read.acquire().await?;
-    let figures = read(&mut conn, &touched.ids, &cover(from, to, Tier::Minute, Tier::Minute), 60).await?;
+    let figures = read(&mut conn, &touched.ids, &cover(from, to, Tier::Minute, Tier::Minute), from, 60).await?;
     let mut first: BTreeMap<i64, Origin> = BTreeMap::new();
     for part in &figures {
         first.entry(part.prefix_id).and_modify(|origin| *origin = (*origin).min(part.origin)).or_insert(part.origin);

@@ -155,7 +155,7 @@ async fn read_sums(conn: &mut sqlx::PgConnection, lines: &[Line<'_>], weeks: &We
     let by_id: HashMap<i64, &Line<'_>> = lines.iter().map(|line| (line.id, line)).collect();
     let ids: Vec<i64> = lines.iter().map(|line| line.id).collect();
     let mut sums: HashMap<i64, PrefixSums> = HashMap::new();
-    for found in rollups::read(conn, &ids, &weeks.segments(), weeks.step_s).await? {
+    for found in rollups::read(conn, &ids, &weeks.segments(), weeks.before, weeks.step_s).await? {
         let Some(line) = by_id.get(&found.prefix_id) else { continue };
         let (fresh_within, thresholds) =
             line.declared.map_or((Bucket::B0, Thresholds::default()), |prefix| (prefix.fresh_within(), prefix.thresholds));
@@ -173,7 +173,7 @@ async fn read_states(conn: &mut sqlx::PgConnection, lines: &[Line<'_>], end: Dat
     let segments = rollups::cover(from, to, Tier::Minute, Tier::Minute);
     let mut states: HashMap<i64, Observed> = HashMap::new();
     // One step; origins come in their order of preference.
-    for found in rollups::read(conn, &ids, &segments, (to - from).num_seconds().max(1)).await? {
+    for found in rollups::read(conn, &ids, &segments, from, (to - from).num_seconds().max(1)).await? {
         let fresh_within = by_id.get(&found.prefix_id).and_then(|line| line.declared).map_or(Bucket::B0, Prefix::fresh_within);
         super::sums::observe(states.entry(found.prefix_id).or_default(), &found.tally, fresh_within);
     }

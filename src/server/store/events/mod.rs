@@ -2,6 +2,7 @@
 //! tables, so nothing here joins them.
 
 pub mod encode;
+pub mod lists;
 pub mod quality;
 pub mod raw;
 pub mod registry;

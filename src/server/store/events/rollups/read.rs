@@ -42,11 +42,17 @@ pub fn cover(from: DateTime<Utc>, to: DateTime<Utc>, finest: Tier, coarsest: Tie
     segments
 }
 
-/// Sums up the figures of each prefix and origin by steps of `step_s`, counted from the first segment's begin. Segments must not overlap.
-pub async fn read(conn: &mut PgConnection, prefix_ids: &[i64], segments: &[Segment], step_s: i64) -> Result<Vec<Figures>, sqlx::Error> {
+/// Sums up the figures of each prefix and origin by steps of `step_s`, the first of which begins at `origin`. Segments must not overlap.
+pub async fn read(
+    conn: &mut PgConnection,
+    prefix_ids: &[i64],
+    segments: &[Segment],
+    origin: DateTime<Utc>,
+    step_s: i64,
+) -> Result<Vec<Figures>, sqlx::Error> {
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
     let sql = format!(
-        "SELECT prefix_id, origin, (floor(extract(epoch FROM bucket - $5) / $7))::int AS step, {SUMMED}
+        "SELECT prefix_id, origin, (floor(extract(epoch FROM bucket - $8) / $7))::int AS step, {SUMMED}
          FROM (SELECT c.prefix_id, c.origin, c.bucket, c.last_at, c.hits, c.misses, c.stale_served, c.access_errors, c.rated_reads,
                       c.rated_misses, c.rebuilds, c.rebuild_errors, c.rebuild_timeouts, c.rebuild_sketch, c.invalidations,
                       c.invalidation_errors, c.stale_samples, c.breakdown
@@ -67,6 +73,7 @@ pub async fn read(conn: &mut PgConnection, prefix_ids: &[i64], segments: &[Segme
         .bind(first.from)
         .bind(last.to)
         .bind(step_s)
+        .bind(origin)
         .fetch_all(conn)
         .await?;
     rows.iter()
