@@ -7,6 +7,7 @@ mod demo;
 mod doors;
 mod flush;
 mod layers;
+mod readme;
 mod review;
 mod shop;
 mod support;
