@@ -250,3 +250,32 @@ async fn what_is_written_again_is_told_apart_from_what_was_left() {
     assert_eq!(main["state"], "completed", "the scan was complete, so what is there was written after");
     assert!((1..=50).contains(&main["residue"].parse::<u64>().unwrap()), "{main:?}");
 }
+
+/// Every source file under `folder`, with its path.
+fn sources(folder: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let here = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    let here = here.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()));
+    here.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
+}
+
+#[test]
+fn only_a_committed_start_gives_the_permission_to_remove_and_only_the_engine_removes() {
+    let all = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let holding = |needle: &str| -> Vec<String> {
+        let found = all
+            .iter()
+            .filter(|(path, text)| text.contains(needle) && !path.ends_with("tests.rs") && !path.to_string_lossy().contains("/tests/"));
+        found.map(|(path, _)| path.to_string_lossy().rsplit_once("/src/").unwrap().1.to_owned()).collect()
+    };
+    assert_eq!(holding("Permit::after_commit("), ["server/store/flushes/runs.rs"]);
+    let mut unlinking: Vec<_> = holding("\"UNLINK\"").into_iter().filter(|path| path.starts_with("server/")).collect();
+    unlinking.sort();
+    // the self-check tries to remove what it may not
+    assert_eq!(unlinking, ["server/redis/connect.rs", "server/redis/engine/mod.rs"]);
+    for forbidden in ["KEYS", "FLUSHDB", "FLUSHALL", "EVAL", "SWAPDB"] {
+        let found: Vec<_> = holding(&format!("\"{forbidden}\"")).into_iter().filter(|path| !path.starts_with("server/demo/")).collect();
+        assert_eq!(found, Vec::<String>::new(), "{forbidden} is never sent");
+    }
+}

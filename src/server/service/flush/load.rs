@@ -49,6 +49,14 @@ pub(super) fn digest(flush: &Flush) -> String {
 
 /// What `/flush` shows.
 pub async fn load_plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, Error> {
+    let (app, viewer) = (app.clone(), viewer.clone());
+    match in_time(PATIENCE, async move { plan_page(&app, &viewer).await }).await {
+        Some(page) => Ok(page?),
+        None => Err(Error::store(&sqlx::Error::PoolTimedOut)),
+    }
+}
+
+async fn plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, sqlx::Error> {
     let (config, now) = (app.config(), app.clock.now());
     let mut conn = app.pools.control.acquire().await?;
     let recent = flushes::list_recent(&mut conn, None, None, LISTED).await?;
