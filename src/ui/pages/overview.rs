@@ -146,6 +146,9 @@ fn calm_sentence(all: usize, within: usize, risky: usize) -> AnyView {
 
 /// `stale reads 1.82 % at 10 s since 02:31`
 pub fn breach_words(breach: &Breach, now: DateTime<Utc>) -> AnyView {
+    if breach.metric == Metric::Budget && breach.value <= 0.0 {
+        return view! { "budget "<b>"spent"</b> }.into_any();
+    }
     let delay = breach.delay_s.filter(|_| breach.metric == Metric::StaleReads).map(|delay| format!(" at {delay} s"));
     let since = breach.since.map(|since| view! { " since "{write::time(since, now)} });
     view! { {write::metric(breach.metric)}" "<b>{write::value(breach.metric, breach.value)}</b>{delay}{since} }.into_any()
@@ -359,7 +362,11 @@ pub fn why_words(breaches: &[Breach], why: &crate::server::service::figures::Why
             let classes: Vec<String> =
                 breach.classes.iter().take(2).map(|(class, count)| format!("{class} {}", write::count(*count))).collect();
             let classes = (!classes.is_empty()).then(|| format!(" ({})", classes.join(", ")));
-            let limit = format!(" over the limit of {}", write::limit(breach.metric, breach.threshold));
+            let limit = match breach.metric {
+                Metric::Budget => String::new(),
+                _ if breach.value <= breach.threshold => format!(", near the limit of {}", write::limit(breach.metric, breach.threshold)),
+                _ => format!(" over the limit of {}", write::limit(breach.metric, breach.threshold)),
+            };
             view! { {join}{breach_words(breach, now)}{limit}{classes} }.into_any()
         })
         .collect();

@@ -2,7 +2,7 @@
 
 mod events;
 
-use crate::server::service::figures::{DeclaredWrite, MetricChart, Point, RateFigure, Standing};
+use crate::server::service::figures::{DeclaredWrite, Metric, MetricChart, Point, RateFigure, Standing};
 use crate::server::service::prefix::{DELAYS_S, FailedInvalidation, Policy, PrefixPage, ReadPath, StaleSample};
 use crate::ui::components::chart::{Chart, Format, Line, figure, marks_key};
 use crate::ui::components::frame::{range_nav, region};
@@ -50,7 +50,7 @@ pub fn head(model: &PrefixPage) -> AnyView {
         .iter()
         .map(|breach| {
             let weight = breach.interval.map(|interval| format!(" (95 %: {}, n {})", write::interval(interval), write::count(breach.n)));
-            let limit = format!(", limit {}", write::limit(breach.metric, breach.threshold));
+            let limit = (breach.metric != Metric::Budget).then(|| format!(", limit {}", write::limit(breach.metric, breach.threshold)));
             view! { <span>{breach_words(breach, now)}{weight}{limit}</span>" " }.into_any()
         })
         .collect();

@@ -20,13 +20,15 @@ pub fn main(model: &UsersPage, refusal: Option<&Refusal>) -> AnyView {
             </div>
             {refused(change, "Not done.")}
             <section class="panel" data-error=error_code(change)>
-                <table>
+                <div class="scroll" tabindex="0" role="region" aria-label="Accounts">
+                <table class="roomy">
                     <caption class="vh">"Accounts by e-mail address"</caption>
                     <thead>
                         <tr><th scope="col">"Who"</th><th scope="col">"Role"</th><th scope="col" class="w3">"Since"</th><th scope="col">"New password"</th><th scope="col"><span class="vh">"Disable"</span></th></tr>
                     </thead>
                     <tbody>{model.rows.iter().map(|row| user(model, row)).collect::<Vec<_>>()}</tbody>
                 </table>
+                </div>
             </section>
             {add(of(refusal, "add"))}
             {tokens(model)}
@@ -61,11 +63,11 @@ fn user(model: &UsersPage, row: &UserRow) -> AnyView {
     view! {
         <tr>
             <th scope="row">
-                {row.name.clone()}<span class="sub blk">{row.email.clone()}</span>
-                {disabled.map(|at| view! { <span class="sub blk">"disabled "{write::time(at, model.as_of)}</span> })}
+                {row.name.clone()}<small class="quiet">{row.email.clone()}</small>
+                {disabled.map(|at| view! { <small class="v-warn">"disabled "{write::time(at, model.as_of)}</small> })}
             </th>
             <td>
-                <form class="actions" method="post" action="/users">
+                <form class="inline" method="post" action="/users">
                     <input type="hidden" name="email" value=row.email.clone()/>
                     <select name="role" aria-label=label>{roles(row.role.as_str())}</select>
                     <button class="btn btn-sm" type="submit" name="do" value="role">"Set"</button>
@@ -73,7 +75,7 @@ fn user(model: &UsersPage, row: &UserRow) -> AnyView {
             </td>
             <td class="w3 nowrap">{write::time(row.created_at, model.as_of)}</td>
             <td>
-                <form class="actions" method="post" action="/users">
+                <form class="inline" method="post" action="/users">
                     <input type="hidden" name="email" value=row.email.clone()/>
                     <input name="password" type="password" autocomplete="new-password" minlength="8" maxlength="1024" required aria-label=password_label/>
                     <button class="btn btn-sm" type="submit" name="do" value="reset">"Set"</button>
@@ -88,7 +90,7 @@ fn user(model: &UsersPage, row: &UserRow) -> AnyView {
 fn add(refusal: Option<&Refusal>) -> AnyView {
     view! {
         {refused(refusal, "Not added.")}
-        <form class="card fields" method="post" action="/users" data-error=error_code(refusal)>
+        <form class="card fields narrow" method="post" action="/users" data-error=error_code(refusal)>
             <h2>"Add an account"</h2>
             <div class="field">
                 <label for="email">"E-mail"</label>
@@ -120,22 +122,26 @@ fn tokens(model: &UsersPage) -> AnyView {
         view! { <p class="empty">"No program has a token yet."</p> }.into_any()
     } else {
         view! {
-            <table>
+            <div class="scroll" tabindex="0" role="region" aria-label="Tokens">
+            <table class="roomy">
                 <caption class="vh">"Tokens by source"</caption>
                 <thead>
                     <tr><th scope="col">"Source"</th><th scope="col">"For"</th><th scope="col" class="w3">"Target"</th><th scope="col">"State"</th><th scope="col">"Used"</th><th scope="col"><span class="vh">"Revoke"</span></th></tr>
                 </thead>
                 <tbody>{rows}</tbody>
             </table>
+            </div>
         }
         .into_any()
     };
     view! {
         <section class="panel">
-            <h2>"Tokens of programs"</h2>
+            <div class="panel-head"><h2>"Tokens of programs"</h2></div>
             {list}
-            <p class="hint">"A token is made on the command line, where its secret is shown once:"</p>
-            {command("stalewatch token create --source NAME")}
+            <div class="card-foot">
+                <p class="hint">"A token is made on the command line, where its secret is shown once:"</p>
+                {command("stalewatch token create --source NAME")}
+            </div>
         </section>
     }
     .into_any()
@@ -154,7 +160,7 @@ fn token(model: &UsersPage, row: &TokenRow) -> AnyView {
     let what = if row.kind == "ingest" { "sending events" } else { "reading figures" };
     view! {
         <tr>
-            <th scope="row">{row.source.clone()}<span class="sub blk"><code>{row.id.clone()}</code></span></th>
+            <th scope="row">{row.source.clone()}<small class="quiet"><code>{row.id.clone()}</code></small></th>
             <td>{what}</td>
             <td class="w3">{row.target.clone().unwrap_or_else(|| "any".to_owned())}</td>
             <td>{row.state}</td>
