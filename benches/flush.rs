@@ -313,11 +313,11 @@ impl Serve {
         let fields = [("target", "main"), ("scope", SCOPE), ("mode", "flush"), ("pace", pace)];
         let path = self.post("/flush", &cookie, &fields).await[LOCATION].to_str().expect("a path").to_owned();
         loop {
-            let page = self.look(&path, &cookie).await;
-            if page["state"] == "planned" {
-                return (path, cookie, page["planned"].clone());
+            let shown = self.look(&path, &cookie).await;
+            if shown["state"] == "planned" {
+                return (path, cookie, shown["planned"].clone());
             }
-            assert_eq!(page["state"], "planning", "the plan succeeds");
+            assert_eq!(shown["state"], "planning", "the plan succeeds");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

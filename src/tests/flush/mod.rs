@@ -92,7 +92,7 @@ pub async fn wait_for(browser: &Browser<'_>, path: &str, states: &[&str]) -> BTr
         if states.contains(&main["state"].as_str()) {
             return main;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{path} stays {main:?}");
+        assert!(begun.elapsed() < Duration::from_mins(1), "{path} stays {main:?}");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
