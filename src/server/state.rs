@@ -12,7 +12,10 @@ use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
 use crate::server::service::demo::Switchboard;
 use crate::server::service::flush::Flushes;
+use crate::server::service::overview::Overview;
+use crate::server::service::prefix::PrefixPage;
 use crate::server::service::quality::LastKnown;
+use crate::server::service::remembered::Remembered;
 
 /// The connection pools, apart so that load on one cannot starve another.
 #[derive(Clone)]
@@ -48,6 +51,8 @@ pub struct Shared {
     pub ingest: Ingest,
     /// The data-quality strip as it was last known, for the time that Postgres is away.
     pub last_known: LastKnown,
+    pub overviews: Remembered<Overview>,
+    pub prefixes: Remembered<PrefixPage>,
     /// The simulated shop, once it is open: only `stalewatch demo` opens one.
     pub shop: OnceLock<Arc<dyn Switchboard>>,
 }
@@ -71,6 +76,8 @@ impl AppState {
             access: Access::default(),
             anchoring: Anchoring::default(),
             last_known: LastKnown::default(),
+            overviews: Remembered::default(),
+            prefixes: Remembered::default(),
             shop: OnceLock::new(),
             flushes: Flushes::default(),
             tokens: RememberedTokens::default(),

@@ -34,9 +34,9 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer, Query(ranged): Qu
         Err(error) => return page_of(&error),
     };
     let filter = asked.filter();
-    let mut frame = frame_at(&app, &viewer, Nav::Overview, &range).await;
+    let (mut frame, model) = tokio::join!(frame_at(&app, &viewer, Nav::Overview, &range), overview::load(&app, &range));
     frame.search.clone_from(&filter.q);
-    match overview::load(&app, &range).await {
+    match model {
         Ok(model) => page(StatusCode::OK, "Overview", &frame, || pages::overview::main(&model, &filter)),
         Err(error) => page_of(&error),
     }

@@ -34,7 +34,6 @@ pub async fn show(
         Ok(range) => range,
         Err(error) => return page_of(&error),
     };
-    let frame = frame_at(&app, &viewer, Nav::None, &range).await;
     let target = Some(asked.target.as_str()).filter(|target| !target.is_empty());
     let see_keys = viewer.may(Permission::SeeKeys);
     let which = match asked.events.as_str() {
@@ -43,13 +42,15 @@ pub async fn show(
         _ => None,
     };
     if let Some(which) = which {
+        let frame = frame_at(&app, &viewer, Nav::None, &range).await;
         let before = Some(asked.before.as_str()).filter(|before| !before.is_empty());
         return match prefix::load_events(&app, &range, &name, target, which, before, see_keys).await {
             Ok(model) => page(StatusCode::OK, &format!("Events of {name}"), &frame, || pages::prefix::events_main(&model)),
             Err(error) => page_of(&error),
         };
     }
-    match prefix::load(&app, &range, &name, target, see_keys).await {
+    let (frame, model) = tokio::join!(frame_at(&app, &viewer, Nav::None, &range), prefix::load(&app, &range, &name, target, see_keys));
+    match model {
         Ok(model) => page(StatusCode::OK, &name, &frame, || pages::prefix::main(&model, &asked.numbers, viewer.may(Permission::Flush))),
         Err(error) => page_of(&error),
     }

@@ -13,6 +13,7 @@ pub mod monitoring;
 pub mod overview;
 pub mod prefix;
 pub mod quality;
+pub mod remembered;
 pub mod review;
 pub mod rollups;
 pub mod series;

@@ -82,8 +82,14 @@ fn spark_steps(range: &Range) -> (Steps, Tier) {
     (Steps::covering(range.from, range.to, step_s), tier)
 }
 
-/// Loads the overview. A handful of statements, however many prefixes there are.
+/// Loads the overview; the last one known while Postgres is away.
 pub async fn load(app: &AppState, range: &Range) -> Result<Overview, Error> {
+    let (own, range) = (app.clone(), *range);
+    app.overviews.or_last(range.query(), async move { read(&own, &range).await }).await
+}
+
+/// A handful of statements, however many prefixes there are.
+async fn read(app: &AppState, range: &Range) -> Result<Overview, Error> {
     let (config, now) = (app.config(), app.clock.now());
     let subjects = subjects(&config);
     let ids: Vec<i64> = subjects.iter().map(|subject| subject.id).collect();
@@ -91,7 +97,7 @@ pub async fn load(app: &AppState, range: &Range) -> Result<Overview, Error> {
     let mut conn = app.pools.events_read.acquire().await?;
     let stands = standing::list(&mut conn, &config, now, &subjects).await?;
     let segment = Segment { tier, from: steps.from, to: steps.to() };
-    let mut read = tracks(&mut conn, &ids, &[segment], steps.from, steps.step_s).await?;
+    let mut found = tracks(&mut conn, &ids, &[segment], steps.from, steps.step_s).await?;
     let mut breaches: Vec<(Subject, Vec<Breach>)> = stands
         .iter()
         .map(|stand| {
@@ -111,7 +117,7 @@ pub async fn load(app: &AppState, range: &Range) -> Result<Overview, Error> {
         .iter()
         .zip(breaches)
         .map(|(stand, (_, breaches))| {
-            let figures = read.remove(&stand.subject.id).unwrap_or_default();
+            let figures = found.remove(&stand.subject.id).unwrap_or_default();
             let prefix = prefix_of(&config, &stand.subject);
             let why =
                 prefix.filter(|_| stand.standing() == Standing::Outside).map(|prefix| causes::why(&config, prefix, &breaches, &notes, now));

@@ -180,8 +180,14 @@ pub enum Which {
     Failed,
 }
 
-/// Loads the page of one prefix. `see_keys`: whether the reader sees key names unmasked.
+/// Loads the page of one prefix; the last one known while Postgres is away. `see_keys`: whether the reader sees key names unmasked.
 pub async fn load(app: &AppState, range: &Range, name: &str, target: Option<&str>, see_keys: bool) -> Result<PrefixPage, Error> {
+    let (own, range, name, target) = (app.clone(), *range, name.to_owned(), target.map(ToOwned::to_owned));
+    let key = format!("{see_keys} {} {} {name}", range.query(), target.as_deref().unwrap_or("-"));
+    app.prefixes.or_last(key, async move { read(&own, &range, &name, target.as_deref(), see_keys).await }).await
+}
+
+async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, see_keys: bool) -> Result<PrefixPage, Error> {
     let (config, now) = (app.config(), app.clock.now());
     let subject = find_subject(&config, name, target)?;
     let prefix = if subject.registered { config.prefix(&subject.target, &subject.name) } else { None };

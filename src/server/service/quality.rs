@@ -2,6 +2,7 @@
 
 use super::audit;
 use super::figures::Gap;
+use super::remembered::Remembered;
 use crate::error::Error;
 use crate::server::state::AppState;
 use crate::server::store::events::quality as store;
@@ -67,22 +68,26 @@ pub struct AuditHealth {
     pub head_seq: i64,
 }
 
-/// The strip as it was last known, for the time that Postgres is away.
+/// The strip as it was last known, and since when Postgres is away.
 #[derive(Debug, Default)]
-pub struct LastKnown(Mutex<(Option<Quality>, Option<DateTime<Utc>>)>);
+pub struct LastKnown {
+    strip: Remembered<Quality>,
+    away_since: Mutex<Option<DateTime<Utc>>>,
+}
 
 /// The strip now; where Postgres does not answer, the last one known with the time since when. An error only where none was ever known.
 pub async fn load(app: &AppState) -> Result<Quality, Error> {
-    let read = read(app).await;
-    let mut held = app.last_known.0.lock().unwrap_or_else(PoisonError::into_inner);
-    match read {
-        Ok(quality) => {
-            *held = (Some(quality.clone()), None);
+    let (own, asked_at) = (app.clone(), app.clock.now());
+    let quality = app.last_known.strip.or_last(String::new(), async move { read(&own).await }).await;
+    let mut since = app.last_known.away_since.lock().unwrap_or_else(PoisonError::into_inner);
+    match quality {
+        Ok(quality) if quality.as_of >= asked_at => {
+            *since = None;
             Ok(quality)
         }
-        Err(error) => {
-            let since = *held.1.get_or_insert_with(|| app.clock.now());
-            held.0.clone().map(|quality| Quality { store_away_since: Some(since), ..quality }).ok_or(error)
+        other => {
+            let since = *since.get_or_insert(asked_at);
+            other.map(|quality| Quality { store_away_since: Some(since), ..quality })
         }
     }
 }
