@@ -15,6 +15,7 @@ use crate::server::jobs::{self, Jobs};
 use crate::server::private::Postgres;
 use crate::server::router::router;
 use crate::server::service::configuration;
+use crate::server::service::rollups;
 use crate::server::state::{AppState, Pools};
 use crate::server::store::migrations;
 use crate::server::store::pools::{self, Purpose};
@@ -79,6 +80,8 @@ pub enum StartError {
     Migrate(MigrateError),
     #[error("cannot record which configuration comes into force ({0}); check that Postgres answers, then try again")]
     Record(sqlx::Error),
+    #[error("Postgres refused what has to be there before events come in ({0}): check its log, then try again")]
+    Store(sqlx::Error),
 }
 
 /// A server that is ready and whose door is not open yet.
@@ -95,13 +98,19 @@ impl Server {
         let pools = databases.pools()?;
         configuration::record_loaded(&pools.record, &Actor::System, &config).await.map_err(StartError::Record)?;
         let app = AppState::new(config, clock, pools);
+        rollups::keep(&app).await.map_err(StartError::Store)?;
         let jobs = jobs::start(&app);
         Ok(Self { app, jobs, listener })
     }
 
     /// Where people find it, as far as this machine knows.
     pub fn url(&self) -> String {
-        self.app.config().public_url.clone().unwrap_or_else(|| self.listener.local_addr().map_or_else(|_| String::new(), local_url))
+        self.app.config().public_url.clone().unwrap_or_else(|| self.door())
+    }
+
+    /// The bound address as a URL: where programs on this machine reach it, whatever its public name.
+    pub fn door(&self) -> String {
+        self.listener.local_addr().map_or_else(|_| String::new(), local_url)
     }
 
     /// Answers requests until `ending` resolves, then ends within [`DRAIN`] + [`JOBS_END`] + [`POOLS_END`].

@@ -46,7 +46,7 @@ fn shared() -> &'static Shared {
             let folder = std::env::temp_dir().join(format!("stalewatch-test-{}", std::process::id()));
             remove_at_end(&folder);
             let Claim::Held(folder) = DataFolder::claim(&folder, Holder::Server).await.unwrap() else { panic!("a new folder is free") };
-            let servers = Servers::start(folder, Durability::None, Some(&["session:".to_owned()])).await.unwrap();
+            let servers = Servers::start(folder, Durability::None, Some(&[b"session:".to_vec()])).await.unwrap();
             let mut admin = PgConnection::connect(&server_url(&servers, "postgres")).await.unwrap();
             admin.execute(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE} OWNER stalewatch"))).await.unwrap();
             let template = owner_url(&servers, TEMPLATE);

@@ -4,17 +4,18 @@ mod accounts;
 mod audit;
 mod check;
 mod database;
+mod demo;
 mod ending;
 mod serve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::server::config::{Config, Environment, Problems};
+use crate::server::config::{Config, DEFAULT_FILE, Environment, Problems, TargetUrls};
 
 /// What went wrong, as one sentence.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -42,6 +43,8 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try it: a simulated shop with real cache trouble, private Postgres and Redis, and the server
+    Demo(demo::Demo),
     /// Run the server
     Serve(serve::Serve),
     /// Bring the database's schema up
@@ -72,13 +75,18 @@ struct Settings {
 }
 
 impl Settings {
-    fn load(common: Common) -> Result<Self, Problems> {
+    /// For a server, each target has to say where its Redis is; other commands do without.
+    fn load(common: &Common, urls: TargetUrls) -> Result<Self, Problems> {
         let environment = Environment::from_process();
-        let mut config = Config::load(common.config.as_deref(), &environment)?;
-        if let Some(data_dir) = common.data_dir {
-            config.data_dir = data_dir;
+        let default = Path::new(DEFAULT_FILE);
+        let mut config = match common.config.as_deref().or_else(|| default.exists().then_some(default)) {
+            Some(file) => Config::load_file(file, &environment, urls)?,
+            None => Config::load(None, &environment)?,
+        };
+        if let Some(data_dir) = &common.data_dir {
+            config.data_dir.clone_from(data_dir);
         }
-        Ok(Self { config_file: common.config, config, environment })
+        Ok(Self { config_file: common.config.clone(), config, environment })
     }
 }
 
@@ -90,7 +98,7 @@ pub fn main() -> ExitCode {
         Command::Contracts(contracts) => return contracts.run(cli.common.config.as_deref()),
         _ => {}
     }
-    let quiet = !matches!(cli.command, Command::Serve(_));
+    let quiet = !matches!(cli.command, Command::Demo(_) | Command::Serve(_));
     write_logs(if quiet { "warn" } else { "info,sqlx=warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -105,13 +113,15 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let settings = Settings::load(cli.common)?;
-    match cli.command {
-        Command::Serve(serve) => serve.run(settings).await?,
-        Command::Migrate => database::migrate(&settings).await?,
-        Command::User(user) => user.run(&settings).await?,
-        Command::Token(token) => token.run(&settings).await?,
-        Command::Audit(audit) => return audit.run(&settings).await,
+    let (common, command) = (cli.common, cli.command);
+    let settings = |urls| Settings::load(&common, urls);
+    match command {
+        Command::Demo(demo) => demo.run(&common).await?,
+        Command::Serve(serve) => serve.run(settings(TargetUrls::Required)?).await?,
+        Command::Migrate => database::migrate(&settings(TargetUrls::Optional)?).await?,
+        Command::User(user) => user.run(&settings(TargetUrls::Optional)?).await?,
+        Command::Token(token) => token.run(&settings(TargetUrls::Optional)?).await?,
+        Command::Audit(audit) => return audit.run(&settings(TargetUrls::Optional)?).await,
         // They ended before a configuration was asked for.
         Command::Config(_) | Command::Contracts(_) => {}
     }

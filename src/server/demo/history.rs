@@ -5,8 +5,7 @@ use crate::domain::event::{Ages, Origin};
 use crate::server::ingest::{EVENTS_MAX, Format, Ingest, NotTaken, Sender};
 use crate::server::service::rollups;
 use crate::server::state::AppState;
-use crate::server::store::events::quality;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -37,15 +36,12 @@ pub enum HistoryError {
     Written(#[from] serde_json::Error),
 }
 
-/// Tells the last `days` up to now and folds them into figures. Only for a folder that has never seen the shop: where its services have sent
-/// before, that is the past, and nothing is told.
-pub async fn tell(app: &AppState, seed: u64, days: u32) -> Result<Told, HistoryError> {
+/// Tells the last `days` up to `opens_at` and folds them into figures. Told again after it was cut off, what is known already counts once.
+pub async fn tell(app: &AppState, seed: u64, opens_at: DateTime<Utc>, days: u32) -> Result<Told, HistoryError> {
     let begun = Instant::now();
-    if days == 0 || knows_the_shop(app).await? {
-        return Ok(Told::default());
-    }
+    let length = TimeDelta::days(i64::from(days));
     app.ingest.register().await?;
-    let opens_at = app.clock.now();
+    rollups::ready_days(app, (opens_at - length).date_naive()).await?;
     let (sender, mut batches) = mpsc::channel(WAITING);
     let telling = tokio::task::spawn_blocking(move || {
         for (service, events) in History::new(seed, opens_at, days) {
@@ -58,7 +54,7 @@ pub async fn tell(app: &AppState, seed: u64, days: u32) -> Result<Told, HistoryE
         }
         Ok::<(), serde_json::Error>(())
     });
-    let ages = Ages { behind: TimeDelta::days(i64::from(days) + 1), ..Ages::LIVE };
+    let ages = Ages { behind: app.clock.now() - opens_at + length + TimeDelta::days(1), ..Ages::LIVE };
     let mut told = Told::default();
     let mut under_way = tokio::task::JoinSet::new();
     while let Some((service, body)) = batches.recv().await {
@@ -78,9 +74,8 @@ pub async fn tell(app: &AppState, seed: u64, days: u32) -> Result<Told, HistoryE
         Err(broken) => std::panic::resume_unwind(broken.into_panic()),
     }
     let (from, to) = History::gap(opens_at);
-    if from > opens_at - TimeDelta::days(i64::from(days)) {
-        let mut conn = app.pools.events.acquire().await?;
-        quality::insert_gap(&mut conn, 0, from, to, "event collector down").await?;
+    if from > opens_at - length {
+        rollups::note_gap(app, from, to, "event collector down").await?;
     }
     rollups::compact(app).await?;
     told.took = begun.elapsed();
@@ -125,10 +120,4 @@ async fn take_in(ingest: &Ingest, sender: &Sender, body: &[u8], ages: Ages) -> R
             Err(error) => return Err(error),
         }
     }
-}
-
-async fn knows_the_shop(app: &AppState) -> Result<bool, sqlx::Error> {
-    let mut conn = app.pools.events.acquire().await?;
-    let sources = quality::list_sources(&mut conn).await?;
-    Ok(sources.iter().any(|source| super::shop::Service::ALL.iter().any(|service| service.name() == source.name)))
 }

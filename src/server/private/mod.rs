@@ -22,7 +22,7 @@ mod postgres;
 mod process;
 mod redis;
 
-pub use folder::{Claim, DataFolder, Holder, Notes};
+pub use folder::{Claim, DataFolder, Holder, Notes, write_secret};
 pub use postgres::{Durability, Postgres};
 pub use redis::Redis;
 
@@ -70,7 +70,7 @@ pub struct Servers {
 
 impl Servers {
     /// Starts Postgres, and Redis too if `redis` says what its flush identity may never touch.
-    pub async fn start(folder: DataFolder, durability: Durability, redis: Option<&[String]>) -> Result<Self, PrivateError> {
+    pub async fn start(folder: DataFolder, durability: Durability, redis: Option<&[Vec<u8>]>) -> Result<Self, PrivateError> {
         let mut folder = folder;
         let postgres = Postgres::start(&mut folder, durability).await?;
         let redis = match redis {

@@ -25,7 +25,7 @@ pub struct Redis {
 
 impl Redis {
     /// Ends what an earlier process left running and starts it. `untouchable`: literal prefixes that `sw_flush` gets no right to.
-    pub async fn start(folder: &mut DataFolder, untouchable: &[String]) -> Result<Self, PrivateError> {
+    pub async fn start(folder: &mut DataFolder, untouchable: &[Vec<u8>]) -> Result<Self, PrivateError> {
         let bin = process::find_program(NAME, None).ok_or(PrivateError::Missing { program: NAME, package: "redis-server" })?;
         let room = folder.room("redis")?;
         process::end_all(NAME, &room, None, Signal::TERM).await;
@@ -81,10 +81,10 @@ impl Redis {
 }
 
 /// The whole of `redis.conf`.
-fn settings(notes: &Notes, room: &Path, port: u16, untouchable: &[String]) -> String {
+fn settings(notes: &Notes, room: &Path, port: u16, untouchable: &[Vec<u8>]) -> String {
     let Notes { redis_password, flush_password, read_password, .. } = notes;
     let mut allowed = String::new();
-    let forbidden: Vec<&[u8]> = untouchable.iter().map(String::as_bytes).chain([SELF_CHECK.as_bytes()]).collect();
+    let forbidden: Vec<&[u8]> = untouchable.iter().map(Vec::as_slice).chain([SELF_CHECK.as_bytes()]).collect();
     for pattern in all_keys_but(&forbidden) {
         let _ = write!(allowed, " {}", quoted(&[b"~", pattern.as_slice()].concat()));
     }

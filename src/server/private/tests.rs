@@ -11,7 +11,7 @@ async fn held(path: &Path) -> DataFolder {
     }
 }
 
-async fn start(path: &Path, untouchable: &[String]) -> Servers {
+async fn start(path: &Path, untouchable: &[Vec<u8>]) -> Servers {
     Servers::start(held(path).await, Durability::None, Some(untouchable)).await.unwrap()
 }
 
@@ -54,7 +54,7 @@ async fn both_servers_start_keep_what_they_hold_and_end() {
 #[tokio::test]
 async fn the_flush_identity_reaches_all_but_the_untouchable() {
     let outer = tempfile::tempdir().unwrap();
-    let servers = start(outer.path(), &["session:".to_owned()]).await;
+    let servers = start(outer.path(), &[b"session:".to_vec()]).await;
     let redis = servers.redis.as_ref().unwrap();
     let (user, password) = redis.flush_identity();
     let url = redis.url().replacen("default", user, 1);
