@@ -41,7 +41,6 @@ pub async fn tell(app: &AppState, seed: u64, opens_at: DateTime<Utc>, days: u32)
     let begun = Instant::now();
     let length = TimeDelta::days(i64::from(days));
     app.ingest.register().await?;
-    rollups::ready_days(app, (opens_at - length).date_naive()).await?;
     let (sender, mut batches) = mpsc::channel(WAITING);
     let telling = tokio::task::spawn_blocking(move || {
         for (service, events) in History::new(seed, opens_at, days) {

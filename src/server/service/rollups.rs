@@ -60,16 +60,6 @@ pub async fn keep(app: &AppState) -> Result<(), sqlx::Error> {
     quality::delete_old(&mut conn, now - span(retention.raw)).await
 }
 
-/// Readies the days from `first` on, for a history that is told afterwards.
-pub async fn ready_days(app: &AppState, first: NaiveDate) -> Result<(), sqlx::Error> {
-    let mut conn = app.pools.events.acquire().await?;
-    let today = app.clock.now().date_naive();
-    for day in first.iter_days().take_while(|day| *day <= today) {
-        raw::ensure_day(&mut conn, day).await?;
-    }
-    Ok(())
-}
-
 /// Notes a time in which nothing was collected, so that charts show it as a gap.
 pub async fn note_gap(app: &AppState, from: DateTime<Utc>, to: DateTime<Utc>, why: &str) -> Result<(), sqlx::Error> {
     let mut conn = app.pools.events.acquire().await?;
