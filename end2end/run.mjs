@@ -74,7 +74,7 @@ try {
       const session = await open(browser, demo.url, { scheme, width, height: width === 390 ? 844 : 900 });
       await signIn(session.page, user('admin'));
       const flushed = await session.page.goto('/flush').then(() => session.page.locator('main table a[href^="/flush/"]').first().getAttribute('href').catch(() => null));
-      for (const [name, path] of Object.entries(flushed ? { ...pages, outcome: flushed } : pages)) {
+      for (const [name, path] of Object.entries(flushed ? { outcome: flushed, ...pages } : pages)) {
         await check(`${name} at ${width} ${scheme}`, async () => {
           session.complaints.length = 0;
           if (name === 'sign-in') await session.context.clearCookies();

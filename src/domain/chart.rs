@@ -212,15 +212,19 @@ pub fn spread(ys: &mut [f64], room: f64, bottom: f64) {
     }
 }
 
-/// How many pixels each mark steps aside from its hairline: those closer than 4 % to the one before go left and right.
+/// How many pixels each mark steps aside from its hairline: those closer than 4 % to the one before go left and right, more of them further
+/// right.
 pub fn step_aside(shares: &[f64]) -> Vec<i32> {
     let mut offsets = vec![0; shares.len()];
     for index in 1..shares.len() {
         if shares[index] - shares[index - 1] < MARK_ROOM {
-            if offsets[index - 1] == 0 {
-                offsets[index - 1] = -9;
-            }
-            offsets[index] = 9;
+            offsets[index] = match offsets[index - 1] {
+                0 => {
+                    offsets[index - 1] = -9;
+                    9
+                }
+                before => before + 18,
+            };
         }
     }
     offsets
@@ -326,6 +330,7 @@ mod tests {
     #[test]
     fn close_marks_step_left_and_right() {
         assert_eq!(step_aside(&[10.0, 97.0, 98.9]), [0, -9, 9]);
+        assert_eq!(step_aside(&[50.0, 50.1, 50.2]), [-9, 9, 27]);
     }
 
     #[test]

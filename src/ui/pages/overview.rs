@@ -251,7 +251,9 @@ fn breached(row: &Row, metric: Metric) -> &'static str {
 fn line(row: &Row, model: &Overview, dearest: f64) -> AnyView {
     let (tone, shape, word) = standing(row.standing, row.protected);
     let loud = matches!(row.standing, Standing::Outside | Standing::AtRisk);
-    let lock = (row.protected && loud).then(|| view! { <span title="Protected: can never be flushed">{glyph(Glyph::Lock, "")}</span> });
+    let lock = (row.protected && !matches!(row.standing, Standing::NotProven { .. })).then(
+        || view! { " "<span title="Protected: can never be flushed">{glyph(Glyph::Lock, "")}<span class="vh">"protected"</span></span> },
+    );
     let shown_word = if loud { word.into_any() } else { view! { <span class="vh">{word}</span> }.into_any() };
     let class = match row.standing {
         Standing::Outside if row.why.is_some() => "out has-why",
@@ -363,9 +365,11 @@ pub fn why_words(breaches: &[Breach], why: &crate::server::service::figures::Why
                 breach.classes.iter().take(2).map(|(class, count)| format!("{class} {}", write::count(*count))).collect();
             let classes = (!classes.is_empty()).then(|| format!(" ({})", classes.join(", ")));
             let limit = match breach.metric {
-                Metric::Budget => String::new(),
-                _ if breach.value <= breach.threshold => format!(", near the limit of {}", write::limit(breach.metric, breach.threshold)),
-                _ => format!(" over the limit of {}", write::limit(breach.metric, breach.threshold)),
+                Metric::Budget => None,
+                _ if breach.value <= breach.threshold => {
+                    Some(format!(", near the limit of {}", write::limit(breach.metric, breach.threshold)))
+                }
+                _ => Some(format!(" over the limit of {}", write::limit(breach.metric, breach.threshold))),
             };
             view! { {join}{breach_words(breach, now)}{limit}{classes} }.into_any()
         })
