@@ -6,6 +6,7 @@ mod audit;
 mod demo;
 mod doors;
 mod flush;
+mod ingest;
 mod layers;
 mod readme;
 mod review;

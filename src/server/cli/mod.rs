@@ -6,6 +6,7 @@ mod check;
 mod database;
 mod demo;
 mod ending;
+mod figures;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,12 @@ enum Command {
     /// Check the declared contracts
     #[command(subcommand)]
     Contracts(check::ContractsCommand),
+    /// Check the rollups against raw events
+    #[command(subcommand)]
+    Rollups(figures::Rollups),
+    /// Print the OpenAPI 3.1 document of the HTTP API
+    #[command(after_help = "Example:\n  stalewatch openapi > stalewatch.openapi.json")]
+    Openapi,
 }
 
 /// The settings that every command starts from.
@@ -122,6 +129,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(user) => user.run(&settings(TargetUrls::Optional)?).await?,
         Command::Token(token) => token.run(&settings(TargetUrls::Optional)?).await?,
         Command::Audit(audit) => return audit.run(&settings(TargetUrls::Optional)?).await,
+        Command::Rollups(rollups) => return rollups.run(&settings(TargetUrls::Optional)?).await,
+        Command::Openapi => figures::print_openapi(),
         // They ended before a configuration was asked for.
         Command::Config(_) | Command::Contracts(_) => {}
     }

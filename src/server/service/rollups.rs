@@ -1,5 +1,6 @@
 //! Keeping events: partitions ahead, folding closed minutes, forgetting what is past its time, and recounting it all.
 
+use crate::domain::event::tally::Tally;
 use crate::server::config::Retention;
 use crate::server::state::AppState;
 use crate::server::store::events::rollups::{self, Difference, Folded, Tier};
@@ -97,6 +98,32 @@ pub struct Recount {
     /// The days that have raw events.
     pub days: Vec<NaiveDate>,
     pub differences: Vec<Difference>,
+}
+
+impl Recount {
+    /// A line for each difference, and one that sums up.
+    pub fn lines(&self) -> Vec<String> {
+        let said = |tally: &Option<Tally>| match tally {
+            None => "nothing".to_owned(),
+            Some(tally) => format!(
+                "{} reads, {} rebuilds, {} invalidations ({} failed), {} samples",
+                tally.rated_reads, tally.rebuilds, tally.invalidations, tally.invalidation_errors, tally.stale_samples
+            ),
+        };
+        let mut lines: Vec<String> = self
+            .differences
+            .iter()
+            .map(|found| {
+                let (counted, stored) = (said(&found.counted), said(&found.stored));
+                format!(
+                    "prefix {} origin {} {:?} {}: events say {counted}; rollups say {stored}",
+                    found.prefix_id, found.origin, found.tier, found.bucket
+                )
+            })
+            .collect();
+        lines.push(format!("{} days of raw events recounted, {} differences", self.days.len(), self.differences.len()));
+        lines
+    }
 }
 
 /// Counts all raw events again and compares with the rollups.
