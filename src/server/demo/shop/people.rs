@@ -13,7 +13,7 @@ const RUSH_FACTOR: f64 = 2.5;
 pub const AVATAR_SHARE: f64 = 0.13;
 
 /// Arrivals per second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Crowd {
     Visitors,
     Savers,
@@ -44,7 +44,8 @@ pub fn open(ground: &Arc<Ground>, services: &Arc<Services>) {
         let (ground, services, places) = (Arc::clone(ground), Arc::clone(services), Arc::clone(&places));
         ground.tasks.clone().spawn(async move {
             loop {
-                let rush = if opened.elapsed() < RUSH { RUSH_FACTOR } else { 1.0 };
+                // Only of those who write: readers in a rush would make the first stampede far worse than any later one.
+                let rush = if opened.elapsed() < RUSH && crowd != Crowd::Visitors { RUSH_FACTOR } else { 1.0 };
                 let gap = ground.dice.gap(crowd.per_second() * rush);
                 if ground.stop.run_until_cancelled(tokio::time::sleep(gap)).await.is_none() {
                     return;
