@@ -7,10 +7,11 @@
 mod report;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, Value, cmd};
@@ -227,28 +228,58 @@ fn insight(url: &str) -> f64 {
     }
 }
 
-/// What an open-loop client with 1,000 GETs a second on its own connection feels beside `work`: p50 and p99 in milliseconds. A GET that could
-/// not be sent in time counts from when it should have been.
+/// What an open-loop client with 1,000 GETs a second on its own connection feels beside `work`: p50 and p99 in milliseconds. It sends on time
+/// whether or not the last one was answered, so that a stall of T shows as T.
 async fn beside(url: &str, mut work: impl AsyncFnMut() -> f64) -> (f64, f64) {
-    let done = Arc::new(AtomicBool::new(false));
-    let (mut con, seen) = (connect(url), Arc::clone(&done));
-    let bystander = std::thread::spawn(move || {
-        let (begun, mut felt) = (Instant::now(), Vec::new());
-        for i in 0_u32.. {
-            let due = begun + Duration::from_millis(1) * i;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let _: Option<Vec<u8>> = cmd("GET").arg("other:1:value").query(&mut con).expect("GET answers");
-            felt.push(due.elapsed().as_secs_f64() * 1e3);
-            if seen.load(Ordering::Relaxed) {
-                return felt;
+    const REPLY: &[u8] = b"$13\r\na small value\r\n";
+    let (address, password) = {
+        let info = redis::IntoConnectionInfo::into_connection_info(url).expect("a Redis URL");
+        (info.addr().to_string(), info.redis_settings().password().expect("a password").to_owned())
+    };
+    let mut sending = TcpStream::connect(address).expect("the private Redis answers");
+    sending.set_nodelay(true).expect("a socket takes options");
+    sending.write_all(&cmd("AUTH").arg(password).get_packed_command()).expect("AUTH is sent");
+    sending.read_exact(&mut [0; 5]).expect("+OK");
+    let mut receiving = sending.try_clone().expect("a socket has two ends");
+    receiving.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket takes options");
+    let (sent, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let begun = Instant::now();
+    let due = move |i: usize| begun + Duration::from_millis(i as u64);
+    let sender = std::thread::spawn({
+        let (sent, done) = (Arc::clone(&sent), Arc::clone(&done));
+        let get = cmd("GET").arg("other:1:value").get_packed_command();
+        move || {
+            for i in 0.. {
+                std::thread::sleep(due(i).saturating_duration_since(Instant::now()));
+                sending.write_all(&get).expect("GET is sent");
+                sent.store(i + 1, Ordering::SeqCst);
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
             }
         }
-        felt
+    });
+    let receiver = std::thread::spawn({
+        let (sent, done) = (Arc::clone(&sent), Arc::clone(&done));
+        move || {
+            let (mut felt, mut reply) = (Vec::new(), [0; REPLY.len()]);
+            while !(done.load(Ordering::SeqCst) && felt.len() >= sent.load(Ordering::SeqCst)) {
+                if receiving.read_exact(&mut reply).is_err() {
+                    // it waited for one more than was sent
+                    assert!(done.load(Ordering::SeqCst), "GET answers");
+                    break;
+                }
+                assert_eq!(reply, REPLY, "a bystander's key stays");
+                felt.push(due(felt.len()).elapsed().as_secs_f64() * 1e3);
+            }
+            felt
+        }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     work().await;
-    done.store(true, Ordering::Relaxed);
-    let mut felt = bystander.join().expect("the bystander ends");
+    done.store(true, Ordering::SeqCst);
+    sender.join().expect("the sender ends");
+    let mut felt = receiver.join().expect("the receiver ends");
     felt.sort_by(f64::total_cmp);
     let at = |share: usize| felt[(felt.len() * share / 100).min(felt.len() - 1)];
     (at(50), at(99))
