@@ -194,8 +194,8 @@ async fn find_token(app: &AppState, text: String) -> Result<Token, Error> {
     }
 }
 
-/// How long a token's check may take before Postgres counts as away.
-const TOKEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long a token's check may take before Postgres counts as away. With what ingest waits for a commit this stays below 5 seconds.
+const TOKEN_PATIENCE: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 /// To the sign-in, and from there back to where they wanted to go.
 fn sign_in_first(request: &Request) -> Response {
