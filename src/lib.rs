@@ -2,6 +2,7 @@
 //!
 //! One package, two builds: the server (`ssr`) and the islands (`hydrate`, wasm). The gates stand here and in `main.rs`, nowhere else.
 
+#[cfg_attr(not(feature = "ssr"), expect(dead_code, reason = "the islands use only a part of the rules"))]
 pub mod domain;
 pub mod islands;
 

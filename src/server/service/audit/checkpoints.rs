@@ -145,9 +145,11 @@ pub fn read_all(data_dir: &Path) -> Result<Vec<Checkpoint>, CheckpointError> {
     };
     let (name, key) = parse_public(&public).ok_or(CheckpointError::BadKey(public_path))?;
     let whole = notes.rfind("\n\n").map_or("", |end| &notes[..end + 2]);
-    let mut parts = whole.split("\n\n");
+    let parts: Vec<&str> = whole.split_terminator("\n\n").collect();
     let mut checkpoints = Vec::new();
-    while let (Some(body), Some(signature)) = (parts.next(), parts.next()) {
+    // Text and signature by turns; a text whose signature was cut off stands alone at the end.
+    for pair in parts.chunks_exact(2) {
+        let (body, signature) = (pair[0], pair[1]);
         let number = checkpoints.len() + 1;
         let checkpoint =
             check(&name, &key, &format!("{body}\n"), signature).ok_or(CheckpointError::BadNote { path: path.clone(), number })?;
@@ -214,8 +216,9 @@ pub fn last(data_dir: &Path) -> Option<Checkpoint> {
     let tail = String::from_utf8_lossy(&bytes).into_owned();
     let whole = &tail[..tail.rfind("\n\n")?];
     let parts: Vec<&str> = whole.split("\n\n").collect();
-    // … text, signature, text, signature: the last text is the one before the last part.
-    parse(parts.get(parts.len().checked_sub(2)?)?)
+    // The text before the last whole signature; after it may come a text whose own was cut off.
+    let signature = parts.iter().rposition(|part| part.starts_with("— "))?;
+    parse(parts.get(signature.checked_sub(1)?)?)
 }
 
 #[cfg(test)]
@@ -252,6 +255,7 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 30]).unwrap();
         assert_eq!(read_all(dir.path()).unwrap(), [checkpoint(1)]);
+        assert_eq!(last(dir.path()), Some(checkpoint(1)));
         fs::write(&path, whole.replacen("\n1\n", "\n9\n", 1)).unwrap();
         assert!(matches!(read_all(dir.path()), Err(CheckpointError::BadNote { number: 1, .. })));
         fs::remove_file(&path).unwrap();
