@@ -96,7 +96,7 @@ export const flows = {
     await page.goto('/prefixes/user:%7Bid%7D:summary?range=6h');
     const chart = page.locator('#miss svg.data');
     await chart.scrollIntoViewIfNeeded();
-    await page.waitForTimeout(1500);
+    await page.waitForSelector('html[data-awake]');
     const box = await chart.boundingBox();
     await page.mouse.move(box.x + box.width * 0.5, box.y + 40);
     await page.waitForSelector('.cross', { state: 'attached' });
@@ -109,6 +109,7 @@ export const flows = {
     await page.mouse.down();
     await page.mouse.move(box.x + box.width * 0.75, box.y + 50, { steps: 5 });
     await Promise.all([page.waitForURL(/from=.*to=/), page.mouse.up()]);
+    await page.waitForSelector('html[data-awake]');
     await page.keyboard.press('/');
     assert.equal(await page.evaluate(() => document.activeElement?.id), 'q');
     await page.keyboard.press('Escape');

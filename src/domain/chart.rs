@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 
 /// Side of the square that curves are drawn in.
 const SIDE: f64 = 1000.0;
-/// Marks closer than this share step aside.
-const MARK_ROOM: f64 = 4.0;
+/// The width of a lane that marks are laid out for, that of a phone's chart; on a wider one they only come to lie further apart.
+const LANE_PX: f64 = 300.0;
+/// What one mark takes on its lane: 15 pixels and a gap.
+const MARK_PX: f64 = 18.0;
 
 /// The y axis: from zero to `max`, with its ticks.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,22 +214,35 @@ pub fn spread(ys: &mut [f64], room: f64, bottom: f64) {
     }
 }
 
-/// How many pixels each mark steps aside from its hairline: those closer than 4 % to the one before go left and right, more of them further
-/// right.
+/// How many pixels each mark steps aside from its hairline, so that on a lane of [`LANE_PX`] or more none hides another and none leaves the
+/// lane: close ones spread evenly around where they belong. `shares` are percent of the lane, ascending.
 pub fn step_aside(shares: &[f64]) -> Vec<i32> {
-    let mut offsets = vec![0; shares.len()];
-    for index in 1..shares.len() {
-        if shares[index] - shares[index - 1] < MARK_ROOM {
-            offsets[index] = match offsets[index - 1] {
-                0 => {
-                    offsets[index - 1] = -9;
-                    9
-                }
-                before => before + 18,
-            };
+    let places: Vec<f64> = shares.iter().map(|share| share / 100.0 * LANE_PX).collect();
+    let gaps = f64::from(u32::try_from(shares.len().max(2) - 1).unwrap_or(u32::MAX));
+    let room = MARK_PX.min(LANE_PX / gaps);
+    // Least displacement in order and `room` apart: neighbours that would overlap are pooled around their common middle.
+    let mut pools: Vec<(f64, u32)> = Vec::new();
+    let mut before = 0.0;
+    for place in &places {
+        pools.push((place - before, 1));
+        before += room;
+        while let [.., (left, many), (right, few)] = pools[..]
+            && left > right
+        {
+            pools.truncate(pools.len() - 2);
+            pools.push(((left * f64::from(many) + right * f64::from(few)) / f64::from(many + few), many + few));
         }
     }
-    offsets
+    let last = before - room;
+    let starts = pools.iter().flat_map(|(start, count)| (0..*count).map(move |_| start.clamp(0.0, (LANE_PX - last).max(0.0))));
+    let mut shift = 0.0;
+    let mut asides = Vec::with_capacity(places.len());
+    for (place, start) in places.iter().zip(starts) {
+        #[expect(clippy::cast_possible_truncation, reason = "a lane is a few hundred pixels wide")]
+        asides.push((start + shift - place).round() as i32);
+        shift += room;
+    }
+    asides
 }
 
 /// A sparkline of `width` × `height` pixels with room for its end dot: the line, the dot, the limit's y.
@@ -329,8 +344,20 @@ mod tests {
 
     #[test]
     fn close_marks_step_left_and_right() {
-        assert_eq!(step_aside(&[10.0, 97.0, 98.9]), [0, -9, 9]);
-        assert_eq!(step_aside(&[50.0, 50.1, 50.2]), [-9, 9, 27]);
+        assert_eq!(step_aside(&[10.0, 50.0, 90.0]), [0, 0, 0]);
+        assert_eq!(step_aside(&[50.0, 50.0]), [-9, 9]);
+        assert_eq!(step_aside(&[50.0, 50.0, 50.0]), [-18, 0, 18]);
+    }
+
+    #[test]
+    fn marks_stay_on_their_lane_and_apart_however_many_there_are() {
+        for shares in [vec![99.0; 9], vec![0.5; 9], vec![50.0; 200], (0..30).map(|i| 60.0 + f64::from(i)).collect::<Vec<_>>(), vec![]] {
+            let places: Vec<f64> =
+                shares.iter().zip(step_aside(&shares)).map(|(share, aside)| share / 100.0 * LANE_PX + f64::from(aside)).collect();
+            let room = MARK_PX.min(LANE_PX / f64::from(u32::try_from(shares.len().max(2) - 1).unwrap()));
+            assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= room - 1.001), "{places:?}");
+            assert!(places.iter().all(|place| (-0.501..=LANE_PX + 0.501).contains(place)), "{places:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The browser's side of [`super::Live`]. Data attributes are the contract with the server's markup: `data-live`, `data-version`, `data-chart`
-//! with its numbers, `data-copy`, `data-as-of`, `data-keys`.
+//! with its numbers, `data-copy`, `data-as-of`, `data-keys`; `data-awake` on the root says that all of it is installed.
 
 mod charts;
 mod keys;
@@ -16,6 +16,10 @@ pub fn install(set_lost: WriteSignal<Option<String>>) {
     keys::install(&window, &document);
     charts::install(&document);
     regions::install(set_lost);
+    // Only from here on are keys and pointer heard.
+    if let Some(root) = document.document_element() {
+        let _ = root.set_attribute("data-awake", "");
+    }
 }
 
 fn page() -> Option<(Window, Document)> {
