@@ -1,6 +1,6 @@
 //! One connection of one's own: opened as the identity it has to be, to a master, with its own time-outs.
 
-use redis::{Cmd, ConnectionInfo, IntoConnectionInfo, Value, cmd};
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, ServerError, TlsCertificates, Value, cmd};
 use std::time::{Duration, Instant};
 
 /// Opening a connection, identity included.
@@ -26,6 +26,9 @@ pub enum Fault {
     NotReady(String),
     #[error("it refused a command: {0}")]
     Refused(String),
+    /// A cluster's redirect that nobody followed.
+    #[error("its keys are being moved to other servers")]
+    Moved(Redirect),
     #[error("its answer was not understood")]
     Garbled,
     #[error("the address is not usable: {0}")]
@@ -35,7 +38,7 @@ pub enum Fault {
 impl Fault {
     /// Whether trying again, on a new connection, may help.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::NotReady(_) | Self::NotMaster)
+        matches!(self, Self::Unreachable(_) | Self::NotReady(_) | Self::NotMaster | Self::Moved(_))
     }
 
     /// Stable, for the audit.
@@ -47,6 +50,7 @@ impl Fault {
             Self::NotMaster => "redis_not_master",
             Self::NotReady(_) => "redis_not_ready",
             Self::Refused(_) => "redis_refused",
+            Self::Moved(_) => "redis_moved",
             Self::Garbled => "redis_garbled",
             Self::Address(_) => "redis_address",
         }
@@ -68,63 +72,73 @@ impl From<redis::RedisError> for Fault {
     }
 }
 
-/// Where a target's Redis is, and as whom to go there.
+/// One Redis server, and as whom to go there.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct Node {
     info: ConnectionInfo,
     user: String,
+    certificates: Option<TlsCertificates>,
 }
 
-impl std::fmt::Debug for Endpoint {
+impl std::fmt::Debug for Node {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // no password, not even by mistake
         write!(out, "{} as {}", self.info.addr(), self.user)
     }
 }
 
-impl Endpoint {
-    /// A `redis://` URL; its own user, else `default`.
-    pub fn of_url(url: &str) -> Result<Self, Fault> {
-        let info = url.into_connection_info().map_err(|cause| Fault::Address(cause.to_string()))?;
-        let settings = info.redis_settings().clone().set_skip_set_lib_name();
-        let user = settings.username().unwrap_or("default").to_owned();
-        Ok(Self { info: info.set_redis_settings(settings), user })
+impl Node {
+    pub(super) fn new(addr: ConnectionAddr, login: &RedisConnectionInfo, certificates: Option<TlsCertificates>) -> Result<Self, Fault> {
+        let user = login.username().unwrap_or("default").to_owned();
+        let info = addr.into_connection_info().map_err(|cause| Fault::Address(cause.to_string()))?;
+        Ok(Self { info: info.set_redis_settings(login.clone().set_skip_set_lib_name()), user, certificates })
     }
 
-    /// The same place, as another user.
-    #[must_use]
-    pub fn as_user(self, user: &str, password: &str) -> Self {
-        let settings = self.info.redis_settings().clone().set_username(user).set_password(password);
-        Self { info: self.info.set_redis_settings(settings), user: user.to_owned() }
-    }
-
+    /// `host:port`, or the path of a socket.
     pub fn address(&self) -> String {
         self.info.addr().to_string()
     }
 
-    pub fn db(&self) -> i64 {
-        self.info.redis_settings().db()
+    /// The same server set-up at another address, as a redirect names it; an empty host is this one's.
+    pub(super) fn at(&self, host: &str, port: u16) -> Self {
+        let own = match self.info.addr() {
+            ConnectionAddr::Tcp(own, _) | ConnectionAddr::TcpTls { host: own, .. } => own.clone(),
+            _ => String::new(),
+        };
+        let host = if host.is_empty() { own } else { host.to_owned() };
+        let addr = match self.info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Self { info: self.info.clone().set_addr(addr), user: self.user.clone(), certificates: self.certificates.clone() }
     }
 
-    pub fn user(&self) -> &str {
-        &self.user
+    /// A connection with time limits, whoever is at its other end.
+    pub(super) fn connect(&self) -> Result<redis::Connection, Fault> {
+        let client = match &self.certificates {
+            Some(certificates) => redis::Client::build_with_tls(self.info.clone(), certificates.clone())?,
+            None => redis::Client::open(self.info.clone())?,
+        };
+        let con = client.get_connection_with_timeout(CONNECT)?;
+        con.set_read_timeout(Some(REPLY))?;
+        con.set_write_timeout(Some(REPLY))?;
+        Ok(con)
     }
 }
 
-/// Who the server is, as found when the connection was opened.
+/// What one server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct About {
     pub run_id: String,
     pub version: String,
-    pub db: i64,
     /// Keys in the database.
     pub keys: u64,
-    /// The identity may do more than it should: the self-check's UNLINK was not refused.
-    pub over_privileged: bool,
 }
 
 /// An open connection to a master.
-pub struct Link {
+pub(super) struct Link {
     con: redis::Connection,
     pings: [Duration; PINGS],
     next_ping: usize,
@@ -133,15 +147,11 @@ pub struct Link {
 impl Link {
     /// Opens a connection and makes sure of it: the right user, a master. An AUTH that failed is fatal, since the connection would be
     /// somebody else.
-    pub fn open(endpoint: &Endpoint) -> Result<Self, Fault> {
-        let client = redis::Client::open(endpoint.info.clone())?;
-        let con = client.get_connection_with_timeout(CONNECT)?;
-        con.set_read_timeout(Some(REPLY))?;
-        con.set_write_timeout(Some(REPLY))?;
-        let mut link = Self { con, pings: [Duration::MAX; PINGS], next_ping: 0 };
+    pub fn open(node: &Node) -> Result<Self, Fault> {
+        let mut link = Self { con: node.connect()?, pings: [Duration::MAX; PINGS], next_ping: 0 };
         let is = text(link.ask(cmd("ACL").arg("WHOAMI"))?)?;
-        if is != endpoint.user {
-            return Err(Fault::WrongUser { is, expected: endpoint.user.clone() });
+        if is != node.user {
+            return Err(Fault::WrongUser { is, expected: node.user.clone() });
         }
         let Value::Array(role) = link.ask(&cmd("ROLE"))? else { return Err(Fault::Garbled) };
         if text(role.into_iter().next().unwrap_or(Value::Nil))? != "master" {
@@ -153,18 +163,22 @@ impl Link {
         Ok(link)
     }
 
-    /// Reads who the server is and checks the identity's rights by trying what must be refused.
-    pub fn identify(&mut self, db: i64) -> Result<Identity, Fault> {
+    /// What the server says of itself.
+    pub(super) fn about(&mut self, db: i64) -> Result<About, Fault> {
         let server = text(self.ask(cmd("INFO").arg("server"))?)?;
         let field = |name: &str| server.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().to_owned();
-        let keys = self.count_keys(db)?;
+        Ok(About { run_id: field("run_id"), version: field("redis_version"), keys: self.count_keys(db)? })
+    }
+
+    /// Whether the identity may do more than it should, by trying what must be refused: removing a key that nobody has.
+    pub(super) fn is_over_privileged(&mut self) -> Result<bool, Fault> {
         let name = format!("sw-selfcheck:{:032x}", rand::random::<u128>());
-        let over_privileged = match self.ask(cmd("UNLINK").arg(name)) {
-            Err(Fault::Refused(code)) if code == "NOPERM" => false,
-            Ok(_) => true,
-            Err(fault) => return Err(fault),
-        };
-        Ok(Identity { run_id: field("run_id"), version: field("redis_version"), db, keys, over_privileged })
+        match self.ask(cmd("UNLINK").arg(name)) {
+            Err(Fault::Refused(code)) if code == "NOPERM" => Ok(false),
+            // A cluster answers for its own slots only, and looks at rights first.
+            Err(Fault::Moved(_)) | Ok(_) => Ok(true),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Keys in the database, by `INFO keyspace`.
@@ -172,12 +186,6 @@ impl Link {
         let keyspace = text(self.ask(cmd("INFO").arg("keyspace"))?)?;
         let keys = keyspace.lines().find_map(|line| line.strip_prefix(&format!("db{db}:keys="))?.split(',').next()?.parse().ok());
         Ok(keys.unwrap_or(0))
-    }
-
-    /// The server's run id now.
-    pub fn run_id(&mut self) -> Result<String, Fault> {
-        let server = text(self.ask(cmd("INFO").arg("server"))?)?;
-        Ok(server.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().to_owned())
     }
 
     /// One command, one reply; an error reply is a [`Fault`].
@@ -190,7 +198,7 @@ impl Link {
             Ok(())
         })?;
         match reply {
-            Value::ServerError(error) => Err(Self::refusal(error.code())),
+            Value::ServerError(error) => Err(Self::refusal(&error)),
             value => Ok(value),
         }
     }
@@ -203,11 +211,21 @@ impl Link {
         replies: usize,
         mut each: impl FnMut(usize, Value) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.con.send_packed_command(packed)?;
+        self.send(packed)?;
         for i in 0..replies {
-            each(i, self.con.recv_response()?)?;
+            each(i, self.receive()?)?;
         }
         Ok(())
+    }
+
+    /// Sends without waiting for replies; each has to be [received](Self::receive), in order.
+    pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), Fault> {
+        Ok(self.con.send_packed_command(packed)?)
+    }
+
+    /// The next reply, error replies too.
+    pub(super) fn receive(&mut self) -> Result<Value, Fault> {
+        Ok(self.con.recv_response()?)
     }
 
     /// Measures the round trip once more.
@@ -225,17 +243,36 @@ impl Link {
     }
 
     /// What an error reply means.
-    pub(super) fn refusal(code: &str) -> Fault {
-        match code {
-            "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" => Fault::NotReady(code.to_owned()),
+    pub(super) fn refusal(error: &ServerError) -> Fault {
+        match error.code() {
+            code @ ("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY") => Fault::NotReady(code.to_owned()),
             "NOAUTH" | "WRONGPASS" => Fault::Auth,
+            "MOVED" | "ASK" => Redirect::parse(error).map_or(Fault::Garbled, Fault::Moved),
             code => Fault::Refused(code.to_owned()),
         }
     }
 }
 
+/// Where a cluster says that a key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Empty: the host that said so.
+    pub host: String,
+    pub port: u16,
+    /// Only for this command, after ASKING: the slot is on its way.
+    pub ask: bool,
+}
+
+impl Redirect {
+    /// `MOVED 3999 127.0.0.1:6381`, `ASK …`.
+    fn parse(error: &ServerError) -> Option<Self> {
+        let (host, port) = error.details()?.split_ascii_whitespace().nth(1)?.rsplit_once(':')?;
+        Some(Self { host: host.to_owned(), port: port.parse().ok()?, ask: error.code() == "ASK" })
+    }
+}
+
 /// A text reply.
-fn text(value: Value) -> Result<String, Fault> {
+pub(super) fn text(value: Value) -> Result<String, Fault> {
     match value {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),

@@ -6,13 +6,16 @@
 
 mod acl;
 mod connect;
+mod endpoint;
 mod engine;
 mod keys;
 mod monitor;
 mod scan;
+mod topology;
 
 pub use acl::acl_line;
-pub use connect::{Endpoint, Fault, Identity, Link};
-pub use engine::{Answers, End, Gate, Report, Stop, Work, remove};
+pub use connect::Fault;
+pub use endpoint::{Certificates, Endpoint};
+pub use engine::{Answers, End, Gate, NodeAnswers, Report, Stop, Work, remove};
 pub use monitor::{Monitor, Reach};
-pub use scan::{Census, Sampled, Survey, survey};
+pub use scan::{Census, Identity, NodeCensus, Sampled, Survey, Surveyed, identify, survey};

@@ -1,6 +1,7 @@
 //! Whether a target answers, and since when not. One task per target asks every two seconds; pages read what it last found.
 
-use super::connect::{Endpoint, Fault, Link};
+use super::connect::Fault;
+use super::endpoint::Endpoint;
 use crate::server::clock::Clock;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(2);
+/// Ticks after which the masters of a target that fails over are looked for anew.
+const LOOK_AROUND: u32 = 5;
 
 /// What is known of one target.
 #[derive(Clone, Debug, Default)]
@@ -58,25 +61,34 @@ impl Monitor {
             Some(over_privileged);
     }
 
-    /// Asks one target for ever. Keeps its connection.
+    /// Asks one target for ever, every master of it. Keeps its connections.
     pub async fn watch(self, target: String, endpoint: Endpoint, clock: Clock) {
         let mut kept = None;
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut asked = 0_u32;
         loop {
             ticks.tick().await;
+            asked = asked.wrapping_add(1);
+            // Where another server may take over, the old one may go on answering: who the masters are is asked anew now and then.
+            if endpoint.fails_over() && asked.is_multiple_of(LOOK_AROUND) {
+                kept = None;
+            }
             let place = endpoint.clone();
             let asked = tokio::task::spawn_blocking(move || {
-                let mut link = match kept {
-                    Some(link) => link,
-                    None => Link::open(&place)?,
+                let mut topology = match kept {
+                    Some(topology) => topology,
+                    None => place.resolve()?,
                 };
-                let keys = link.count_keys(place.db())?;
-                Ok::<_, Fault>((link, keys))
+                let mut keys = 0;
+                for master in &mut topology.masters {
+                    keys += master.link.count_keys(place.db())?;
+                }
+                Ok::<_, Fault>((topology, keys))
             });
             let found = match asked.await {
-                Ok(Ok((link, keys))) => {
-                    kept = Some(link);
+                Ok(Ok((topology, keys))) => {
+                    kept = Some(topology);
                     Ok(keys)
                 }
                 Ok(Err(fault)) => {

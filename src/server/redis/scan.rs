@@ -1,7 +1,9 @@
 //! Reading the keys of a scope: how many there are, of which families, how large and how long they still live. Reads only.
 
 use super::connect::{Fault, Link};
+use super::endpoint::Endpoint;
 use super::keys::{Seen, is_versioned};
+use super::topology::Topology;
 use crate::domain::flush::{Pace, Stepper};
 use crate::domain::prefix::{Families, Scope};
 use redis::{Value, cmd};
@@ -21,7 +23,7 @@ pub struct Survey<'a> {
     /// The scan ends here even if it is not complete.
     pub within: Duration,
     /// Asked between steps; true ends the scan.
-    pub stop: &'a dyn Fn() -> bool,
+    pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// What a scan found.
@@ -57,7 +59,7 @@ pub(super) struct Page {
 impl Page {
     pub(super) fn parse(value: Value) -> Result<Self, Fault> {
         let Value::Array(parts) = value else {
-            return Err(if let Value::ServerError(error) = value { Link::refusal(error.code()) } else { Fault::Garbled });
+            return Err(if let Value::ServerError(error) = value { Link::refusal(&error) } else { Fault::Garbled });
         };
         let [Value::BulkString(next), Value::Array(keys)] = <[Value; 2]>::try_from(parts).map_err(|_| Fault::Garbled)? else {
             return Err(Fault::Garbled);
@@ -73,43 +75,152 @@ pub(super) fn pack_scan(packed: &mut Vec<u8>, cursor: u64, pattern: &[u8], count
     cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(count).write_packed_command(packed);
 }
 
-/// Counts the keys of a scope by a complete scan.
-pub fn survey(link: &mut Link, survey: &Survey<'_>) -> Result<Census, Fault> {
+/// What a scan of all masters found.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    pub identity: Identity,
+    pub census: Census,
+    /// Of the sampled keys, those that still existed.
+    pub measured: Vec<Sampled>,
+    /// In the order of their addresses.
+    pub nodes: Vec<NodeCensus>,
+}
+
+/// Who holds the keys, as found when the scan began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The same as long as the same processes hold the same share of the keys: the run id of one server, a digest over those of a cluster.
+    pub run_id: String,
+    /// Of the oldest server.
+    pub version: String,
+    pub db: i64,
+    /// Keys in the database, of all masters.
+    pub keys: u64,
+    /// The identity may do more than it should somewhere: the self-check's UNLINK was not refused.
+    pub over_privileged: bool,
+    /// No slot was on its way between masters, so a scan of all of them met every key that was there throughout.
+    pub settled: bool,
+}
+
+/// What one master holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCensus {
+    pub address: String,
+    pub run_id: String,
+    pub keys: u64,
+    pub matched: u64,
+}
+
+/// Who holds the keys of `endpoint`, and whether this identity may do more there than it should.
+pub fn identify(endpoint: &Endpoint) -> Result<Identity, Fault> {
+    identity(&mut endpoint.resolve()?, endpoint.db())
+}
+
+fn identity(topology: &mut Topology, db: i64) -> Result<Identity, Fault> {
+    let mut over_privileged = false;
+    for master in &mut topology.masters {
+        over_privileged |= master.link.is_over_privileged()?;
+    }
+    let masters = &topology.masters;
+    let age = |version: &str| version.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
+    Ok(Identity {
+        run_id: topology.fingerprint.clone(),
+        version: masters.iter().map(|master| &master.version).min_by_key(|version| age(version)).cloned().unwrap_or_default(),
+        db,
+        keys: masters.iter().map(|master| master.keys).sum(),
+        over_privileged,
+        settled: topology.settled,
+    })
+}
+
+
+/// Counts the keys of a scope by a complete scan of every master, all at a time; `measured` also reads size and time to live of a sample.
+pub fn survey(endpoint: &Endpoint, ask: &Survey<'_>, measured: bool) -> Result<Surveyed, Fault> {
+    let begun = Instant::now();
+    let mut topology = endpoint.resolve()?;
+    let mut identity = identity(&mut topology, endpoint.db())?;
+    let fingerprint = topology.fingerprint;
+    let found: Vec<_> = std::thread::scope(|threads| {
+        let scans: Vec<_> = topology
+            .masters
+            .into_iter()
+            .map(|mut master| {
+                threads.spawn(move || {
+                    let census = survey_node(&mut master.link, ask)?;
+                    let sample = if measured { master.link.measure(&census.sample)? } else { Vec::new() };
+                    let (address, run_id) = (master.node.address(), master.run_id);
+                    Ok((NodeCensus { address, run_id, keys: master.keys, matched: census.matched }, census, sample))
+                })
+            })
+            .collect();
+        scans.into_iter().map(|scan| scan.join().unwrap_or(Err(Fault::Garbled))).collect()
+    });
+    let mut all = Surveyed { identity: identity.clone(), census: Census::empty(ask), measured: Vec::new(), nodes: Vec::new() };
+    all.census.complete = true;
+    let found = found.into_iter().collect::<Result<Vec<_>, Fault>>()?;
+    let matched: u64 = found.iter().map(|(node, ..)| node.matched).sum();
+    for (node, census, measured) in found {
+        all.census.matched += census.matched;
+        all.census.versioned += census.versioned;
+        all.census.complete &= census.complete;
+        for (sum, keys) in all.census.by_family.iter_mut().zip(&census.by_family) {
+            *sum += keys;
+        }
+        // Each master's share of the sample is its share of the keys; its own sample is in random order from the first replacement on.
+        let share = |length: usize| if matched <= SAMPLE as u64 { length } else { share_of(node.matched, matched).min(length) };
+        all.census.sample.extend(census.sample.iter().take(share(census.sample.len())).cloned());
+        all.measured.extend(measured.iter().take(share(measured.len())));
+        all.nodes.push(node);
+    }
+    all.nodes.sort_by(|a, b| a.address.cmp(&b.address));
+    all.census.took = begun.elapsed();
+    let after = endpoint.resolve()?;
+    if after.fingerprint != fingerprint {
+        return Err(Fault::NotReady("it was replaced during the scan".to_owned()));
+    }
+    identity.settled &= after.settled;
+    Ok(Surveyed { identity, ..all })
+}
+
+fn share_of(matched: u64, of: u64) -> usize {
+    usize::try_from(u128::from(matched) * SAMPLE as u128 / u128::from(of.max(1))).unwrap_or(SAMPLE)
+}
+
+/// Counts the keys of a scope on one master. The next page is asked for before the last one is looked at, so that neither waits for the other.
+fn survey_node(link: &mut Link, survey: &Survey<'_>) -> Result<Census, Fault> {
     let begun = Instant::now();
     let pattern = survey.scope.match_pattern();
     let mut stepper = Stepper::new(survey.pace);
     let mut seen = Seen::default();
-    let mut census = Census { by_family: vec![0; survey.families.templates().len() + 1], ..Census::default() };
-    let (mut cursor, mut packed, mut steps) = (0, Vec::new(), 0_u32);
-    loop {
+    let mut census = Census::empty(survey);
+    let (mut packed, mut steps) = (Vec::new(), 0_u32);
+    let mut ask = |link: &mut Link, cursor: u64, count: u32| {
         packed.clear();
-        pack_scan(&mut packed, cursor, pattern.as_bytes(), stepper.count());
-        let sent = Instant::now();
-        let mut page = None;
-        link.exchange(&packed, 1, |_, value| {
-            page = Some(Page::parse(value)?);
-            Ok(())
-        })?;
+        pack_scan(&mut packed, cursor, pattern.as_bytes(), count);
+        link.send(&packed).map(|()| Instant::now())
+    };
+    let mut sent = ask(link, 0, stepper.count())?;
+    loop {
+        let Page { next, keys } = Page::parse(link.receive()?)?;
         let took = sent.elapsed().saturating_sub(link.round_trip());
         stepper.took(took);
-        let Page { next, keys } = page.ok_or(Fault::Garbled)?;
+        census.complete = next == 0;
+        let ends = census.complete || (survey.stop)() || begun.elapsed() >= survey.within;
+        if !ends {
+            std::thread::sleep(survey.pace.rest(took));
+            steps += 1;
+            if steps.is_multiple_of(PING_EVERY) {
+                link.ping()?;
+            }
+            sent = ask(link, next, stepper.count())?;
+        }
         for key in keys {
             if survey.scope.contains(&key) && seen.insert(&key) {
                 census.count(key, survey);
             }
         }
-        cursor = next;
-        if cursor == 0 {
-            census.complete = true;
+        if ends {
             break;
-        }
-        if (survey.stop)() || begun.elapsed() >= survey.within {
-            break;
-        }
-        std::thread::sleep(survey.pace.rest(took));
-        steps += 1;
-        if steps.is_multiple_of(PING_EVERY) {
-            link.ping()?;
         }
     }
     census.took = begun.elapsed();
@@ -117,6 +228,10 @@ pub fn survey(link: &mut Link, survey: &Survey<'_>) -> Result<Census, Fault> {
 }
 
 impl Census {
+    fn empty(survey: &Survey<'_>) -> Self {
+        Self { by_family: vec![0; survey.families.templates().len() + 1], ..Self::default() }
+    }
+
     fn count(&mut self, key: Vec<u8>, survey: &Survey<'_>) {
         self.matched += 1;
         self.versioned += u64::from(is_versioned(&key, survey.delimiter));
@@ -133,7 +248,7 @@ impl Census {
 
 impl Link {
     /// Size and time to live of those `keys` that still exist.
-    pub fn measure(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Sampled>, Fault> {
+    fn measure(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Sampled>, Fault> {
         let mut sampled = Vec::with_capacity(keys.len());
         for some in keys.chunks(50) {
             let mut packed = Vec::new();

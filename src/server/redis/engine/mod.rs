@@ -1,30 +1,28 @@
 //! Removing the keys of a scope: the only code that removes anything.
 //!
-//! One loop: `UNLINK` what the last page found, in one pipeline with the next `SCAN`. What a page returns is only a proposal; the scope's own
-//! byte matcher decides. Before every batch the gate is asked, which knows of the credit, the lease, the cap and a cancel.
+//! A pass scans every master, all at a time, each on a connection and a thread of its own (node.rs). It counts as complete only where the same
+//! processes held the same share of the keys before and after it; else another pass follows.
 
+mod node;
+mod route;
 #[cfg(test)]
 mod tests;
 
-use super::connect::{Endpoint, Fault, Link};
+use super::connect::Fault;
+use super::endpoint::Endpoint;
 use super::keys::Seen;
-use super::scan::{Page, pack_scan};
-use crate::domain::flush::{Pace, Permit, Stepper};
+use crate::domain::flush::{Pace, Permit};
 use crate::domain::prefix::Scope;
-use redis::{Value, cmd};
-use std::collections::{BTreeMap, VecDeque};
+use node::{Ending, NodeRun};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Keys of one `UNLINK`: 100 small ones take Redis 80 µs, 100 large hashes well under a millisecond.
-const KEYS_PER_COMMAND: usize = 100;
-/// Keys of one step, however many a page has returned.
-const KEYS_PER_STEP: usize = 1_500;
-/// Steps between two measurements of the round trip.
-const PING_EVERY: u32 = 256;
-/// How long a Redis that is away is tried again, and how long to wait between tries.
+/// How long a Redis that is away is tried again, one that another server may stand in for, and how long to wait between tries.
 const AWAY_AT_MOST: Duration = Duration::from_secs(15);
+const FAILOVER_AT_MOST: Duration = Duration::from_secs(90);
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// Passes begun because the server turned out to be another one.
+/// Passes at most: after that many the outcome is called unproven.
 const PASSES: u32 = 3;
 
 /// Why nothing more is to be sent.
@@ -41,12 +39,12 @@ pub enum Stop {
     ShuttingDown,
 }
 
-/// What is asked before, and told after, each batch.
-pub trait Gate {
+/// What is asked before, and told after, each batch, by the threads of all masters.
+pub trait Gate: Sync {
     /// How many of `wanted` keys may be sent now; waits while none may. Asked with 0 where a step only scans.
-    fn admit(&mut self, wanted: u64) -> Result<u64, Stop>;
+    fn admit(&self, wanted: u64) -> Result<u64, Stop>;
     /// What has been answered so far, in all; `keys` is how many keys that is more than the last time.
-    fn answered(&mut self, keys: u64, so_far: &Answers);
+    fn answered(&self, keys: u64, so_far: &Answers);
 }
 
 /// The engine's counts, true at any moment for what has been answered.
@@ -57,17 +55,29 @@ pub struct Answers {
     pub gone: u64,
     pub failed: u64,
     pub failed_by_class: BTreeMap<String, u64>,
-    /// Pages read.
-    pub pages: u64,
-    /// COUNT and server time of the latest step.
+    /// Keys that the scans have passed, about: the sum of COUNT.
+    pub scanned: u64,
+    /// COUNT and server time of the latest step, of whichever master.
     pub count: u32,
     pub step: Duration,
+    /// By master, in the order of their addresses, of the pass at work.
+    pub nodes: Vec<NodeAnswers>,
+}
+
+/// What one master has answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeAnswers {
+    pub address: String,
+    pub scanned: u64,
+    pub removed: u64,
+    /// Its scan has come round in this pass.
+    pub complete: bool,
 }
 
 /// How a removal ended.
 #[derive(Clone, Debug)]
 pub enum End {
-    /// A complete pass, on one server throughout.
+    /// A complete pass.
     Complete,
     Stopped(Stop),
     Fault(Fault),
@@ -77,8 +87,10 @@ pub enum End {
 pub struct Report {
     pub answers: Answers,
     pub end: End,
-    /// The run id of the server on which the last pass began.
+    /// Who held the keys during the last pass, as [`super::Identity::run_id`] says it.
     pub run_id: String,
+    /// The last pass was complete on the same processes throughout, and no slot was on its way: it met every key that was there throughout.
+    pub steady: bool,
 }
 
 /// What is to be removed, where and how fast.
@@ -89,178 +101,136 @@ pub struct Work<'a> {
 }
 
 /// Removes the scope's keys. Blocks; belongs on a thread of its own.
-pub fn remove(permit: &Permit, work: &Work<'_>, gate: &mut impl Gate) -> Report {
-    let mut run =
-        Run { scope: work.scope, pace: work.pace, seen: Seen::default(), unanswered: Seen::default(), answers: Answers::default() };
-    let (mut run_id, mut passes) = (String::new(), 0);
-    let mut away_since = None::<Instant>;
+pub fn remove(permit: &Permit, work: &Work<'_>, gate: &impl Gate) -> Report {
+    let run = Run { work, gate, books: Mutex::default(), unanswered: Mutex::default() };
     tracing::info!(flush.id = permit.flush_id(), flush.epoch = permit.lease_epoch(), redis.at = ?work.endpoint, "removal begins");
+    let (mut run_id, mut steady, mut passes) = (String::new(), false, 0);
     let end = loop {
-        let before = run.answers.pages;
-        let outcome = Link::open(work.endpoint).and_then(|mut link| {
-            let begun_on = link.run_id()?;
-            let ended = run.pass(&mut link, gate)?;
-            Ok((begun_on, ended, link.run_id()))
-        });
-        if run.answers.pages > before {
-            away_since = None;
-        }
-        let fault = match outcome {
-            Ok((id, Some(stop), _)) => {
-                run_id = id;
-                break End::Stopped(stop);
-            }
-            Ok((id, None, Ok(now))) if id == now => {
-                run_id = id;
+        passes += 1;
+        match run.pass(permit, &mut run_id) {
+            Ok(Pass::Steady) => {
+                steady = true;
                 break End::Complete;
             }
-            // another server at the end than at the beginning: what the pass has seen proves nothing
-            Ok((id, None, Ok(_))) => {
-                run_id = id;
-                passes += 1;
-                if passes >= PASSES {
-                    break End::Fault(Fault::NotReady("it was replaced during each pass".to_owned()));
-                }
-                continue;
+            // What a pass over moving masters has seen proves nothing; what was removed on one that was replaced may have come back.
+            Ok(Pass::Moved) if passes < PASSES => {
+                tracing::warn!(flush.id = permit.flush_id(), passes, "the masters changed during the pass: another one follows");
             }
-            Ok((_, None, Err(fault))) | Err(fault) => fault,
-        };
-        tracing::warn!(flush.id = permit.flush_id(), error.cause = %fault, "removal was interrupted by Redis");
-        if !fault.may_pass() || away_since.get_or_insert_with(Instant::now).elapsed() >= AWAY_AT_MOST {
-            break End::Fault(fault);
-        }
-        std::thread::sleep(TRY_AGAIN_AFTER);
-        // Connecting again is asked for too: a cancelled flush does not come back.
-        if let Err(stop) = gate.admit(0) {
-            break End::Stopped(stop);
+            Ok(Pass::Moved) => break End::Complete,
+            Err(end) => break end,
         }
     };
-    run.settle(&end, gate);
-    Report { answers: run.answers, end, run_id }
+    run.settle(&end);
+    let answers = run.books().clone();
+    Report { answers, end, run_id, steady }
 }
 
-struct Run<'a> {
-    scope: &'a Scope,
-    pace: Pace,
-    seen: Seen,
-    /// Sent, but the connection was lost before the answer.
-    unanswered: Seen,
-    answers: Answers,
+/// What all threads of a removal share.
+struct Run<'a, G> {
+    work: &'a Work<'a>,
+    gate: &'a G,
+    books: Mutex<Answers>,
+    /// Keys sent whose answer was lost with the connection.
+    unanswered: Mutex<Seen>,
 }
 
-impl Run<'_> {
-    /// One pass over the keyspace, from cursor 0: SCAN cursors do not survive a change of servers.
-    fn pass(&mut self, link: &mut Link, gate: &mut impl Gate) -> Result<Option<Stop>, Fault> {
-        let pattern = self.scope.match_pattern();
-        let mut stepper = Stepper::new(self.pace);
-        let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
-        let (mut cursor, mut scanned, mut steps, mut packed) = (0, false, 0_u32, Vec::new());
-        while !(scanned && waiting.is_empty()) {
-            let wanted = waiting.len().min(KEYS_PER_STEP);
-            let admitted = match gate.admit(wanted as u64) {
-                Ok(admitted) => usize::try_from(admitted).unwrap_or(wanted).min(wanted),
-                Err(stop) => {
-                    for key in &waiting {
-                        self.seen.remove(key);
-                    }
-                    return Ok(Some(stop));
-                }
-            };
-            let batch: Vec<Vec<u8>> = waiting.drain(..admitted).collect();
-            // No further page while the last one is not dealt with: what is held stays small, whatever Redis returns.
-            let scan = !scanned && waiting.len() < KEYS_PER_STEP;
-            packed.clear();
-            for keys in batch.chunks(KEYS_PER_COMMAND) {
-                cmd("UNLINK").arg(keys).write_packed_command(&mut packed);
-            }
-            if scan {
-                pack_scan(&mut packed, cursor, pattern.as_bytes(), stepper.count());
-            }
-            let sent = Instant::now();
-            let page = self.step(link, &packed, &batch, scan, gate)?;
-            let took = sent.elapsed().saturating_sub(link.round_trip());
-            self.answers.step = took;
-            if let Some(page) = page {
-                self.answers.count = stepper.count();
-                stepper.took(took);
-                cursor = page.next;
-                scanned = cursor == 0;
-                for key in page.keys {
-                    if self.scope.contains(&key) && self.seen.insert(&key) {
-                        waiting.push_back(key);
-                    }
-                }
-            }
-            std::thread::sleep(self.pace.rest(took));
-            steps += 1;
-            if steps.is_multiple_of(PING_EVERY) {
-                link.ping()?;
-            }
-        }
-        Ok(None)
+/// How a pass went that nothing stopped.
+enum Pass {
+    Steady,
+    Moved,
+}
+
+impl<G: Gate> Run<'_, G> {
+    fn books(&self) -> MutexGuard<'_, Answers> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One pipeline: the batch's UNLINKs, then perhaps a SCAN. Whatever is answered is counted, also where the connection is lost midway.
-    fn step(&mut self, link: &mut Link, packed: &[u8], batch: &[Vec<u8>], scan: bool, gate: &mut impl Gate) -> Result<Option<Page>, Fault> {
-        let mut chunks = batch.chunks(KEYS_PER_COMMAND);
-        let (mut page, mut dealt_with, mut not_ready) = (None, 0, None);
-        let replies = batch.len().div_ceil(KEYS_PER_COMMAND) + usize::from(scan);
-        let exchanged = link.exchange(packed, replies, |_, value| {
-            let Some(keys) = chunks.next() else {
-                page = Some(Page::parse(value)?);
-                return Ok(());
-            };
-            dealt_with += keys.len();
-            match value {
-                Value::Int(removed) => {
-                    let removed = u64::try_from(removed).unwrap_or(0).min(keys.len() as u64);
-                    self.answers.removed += removed;
-                    self.answers.gone += keys.len() as u64 - removed;
-                }
-                Value::ServerError(error) => {
-                    let fault = Link::refusal(error.code());
-                    if matches!(fault, Fault::NotReady(_)) {
-                        // Not carried out, and may pass: these keys are met again in the next pass.
-                        for key in keys {
-                            self.seen.remove(key);
-                        }
-                        not_ready.get_or_insert(fault);
-                    } else {
-                        self.answers.failed += keys.len() as u64;
-                        *self.answers.failed_by_class.entry(error.code().to_ascii_lowercase()).or_default() += keys.len() as u64;
-                    }
-                }
-                _ => return Err(Fault::Garbled),
-            }
-            Ok(())
+    fn unanswered(&self) -> MutexGuard<'_, Seen> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a step was answered and tells the gate.
+    fn note(&self, keys: u64, change: impl FnOnce(&mut Answers)) {
+        let mut books = self.books();
+        change(&mut books);
+        self.gate.answered(keys, &books);
+    }
+
+    /// One pass over every master, each from cursor 0: SCAN cursors do not survive a change of servers, and what one has let go another may
+    /// hold again, so nothing counts as dealt with that an earlier pass has met.
+    fn pass(&self, permit: &Permit, run_id: &mut String) -> Result<Pass, End> {
+        let before = self.patiently(permit, || self.work.endpoint.resolve())?;
+        run_id.clone_from(&before.fingerprint);
+        let fingerprint = before.fingerprint.as_str();
+        let mut masters = before.masters;
+        masters.sort_by_key(|master| master.node.address());
+        self.books().nodes =
+            masters.iter().map(|master| NodeAnswers { address: master.node.address(), ..NodeAnswers::default() }).collect();
+        let endings: Vec<Ending> = std::thread::scope(|threads| {
+            let threads: Vec<_> = masters
+                .into_iter()
+                .enumerate()
+                .map(|(at, master)| {
+                    let work = NodeRun::new(self, at, master.node, master.run_id);
+                    threads.spawn(move || work.run(permit, master.link, fingerprint))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(Ending::Fault(Fault::Garbled))).collect()
         });
-        for key in &batch[dealt_with..] {
-            self.seen.remove(key);
-            self.unanswered.insert(key);
-        }
-        if !self.unanswered.is_empty() {
-            for key in &batch[..dealt_with] {
-                self.unanswered.remove(key);
+        let mut moved = false;
+        let mut worst = None;
+        for ending in endings {
+            match ending {
+                Ending::Complete => {}
+                Ending::Moved => moved = true,
+                Ending::Stopped(stop) => worst = Some(End::Stopped(stop)),
+                Ending::Fault(fault) => worst = worst.or(Some(End::Fault(fault))),
             }
         }
-        self.answers.pages += u64::from(page.is_some());
-        gate.answered(dealt_with as u64, &self.answers);
-        exchanged?;
-        not_ready.map_or(Ok(page), Err)
+        if let Some(end) = worst {
+            return Err(end);
+        }
+        let after = self.patiently(permit, || self.work.endpoint.resolve())?;
+        let steady = !moved && after.fingerprint == fingerprint && before.settled && after.settled;
+        Ok(if steady { Pass::Steady } else { Pass::Moved })
+    }
+
+    /// Tries again what Redis did not answer but may answer soon.
+    fn patiently<T>(&self, permit: &Permit, mut what: impl FnMut() -> Result<T, Fault>) -> Result<T, End> {
+        let begun = Instant::now();
+        loop {
+            match what() {
+                Ok(done) => return Ok(done),
+                Err(fault) if fault.may_pass() && begun.elapsed() < self.patience() => self.pause(permit, &fault).map_err(End::Stopped)?,
+                Err(fault) => return Err(End::Fault(fault)),
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.work.endpoint.fails_over() { FAILOVER_AT_MOST } else { AWAY_AT_MOST }
+    }
+
+    /// Connecting again is asked for too: a cancelled flush does not come back.
+    fn pause(&self, permit: &Permit, fault: &Fault) -> Result<(), Stop> {
+        tracing::warn!(flush.id = permit.flush_id(), error.cause = %fault, "removal was interrupted by Redis");
+        std::thread::sleep(TRY_AGAIN_AFTER);
+        self.gate.admit(0).map(drop)
     }
 
     /// Keys whose answer was lost: after a complete pass they are known to be gone; else nobody knows.
-    fn settle(&mut self, end: &End, gate: &mut impl Gate) {
-        let lost = self.unanswered.len();
+    fn settle(&self, end: &End) {
+        let lost = self.unanswered().len();
         if lost == 0 {
             return;
         }
-        if matches!(end, End::Complete) {
-            self.answers.gone += lost;
-        } else {
-            self.answers.failed += lost;
-            self.answers.failed_by_class.insert("unanswered".to_owned(), lost);
-        }
-        gate.answered(0, &self.answers);
+        self.note(0, |books| {
+            if matches!(end, End::Complete) {
+                books.gone += lost;
+            } else {
+                books.failed += lost;
+                books.failed_by_class.insert("unanswered".to_owned(), lost);
+            }
+        });
     }
 }

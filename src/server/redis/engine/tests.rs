@@ -1,9 +1,11 @@
 //! The engine against a real Redis: what is removed lies in the scope, all of it goes, and the gate is obeyed.
 //! `PROPTEST_CASES=2000` runs the large number of cases.
 
+use super::node::KEYS_PER_STEP;
 use super::*;
 use crate::domain::prefix::{Families, Template, escape};
-use crate::server::redis::scan::{Survey, survey};
+use crate::server::redis::scan::{Survey, identify, survey};
+use redis::{Value, cmd};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -27,7 +29,7 @@ impl OwnRedis {
             .unwrap();
         let redis = Self { child, folder };
         for _ in 0..500 {
-            if Link::open(&redis.endpoint()).is_ok() {
+            if identify(&redis.endpoint()).is_ok() {
                 return redis;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -52,7 +54,9 @@ impl Drop for OwnRedis {
 }
 
 /// Lets everything through, or stops after so many keys.
-struct Open {
+struct Open(Mutex<Opened>);
+
+struct Opened {
     left: u64,
     largest: u64,
     last: Answers,
@@ -60,23 +64,24 @@ struct Open {
 
 impl Open {
     fn new(left: u64) -> Self {
-        Self { left, largest: 0, last: Answers::default() }
+        Self(Mutex::new(Opened { left, largest: 0, last: Answers::default() }))
     }
 }
 
 impl Gate for Open {
-    fn admit(&mut self, wanted: u64) -> Result<u64, Stop> {
-        if self.left == 0 && wanted > 0 {
+    fn admit(&self, wanted: u64) -> Result<u64, Stop> {
+        let mut open = self.0.lock().unwrap();
+        if open.left == 0 && wanted > 0 {
             return Err(Stop::Cap);
         }
-        let admitted = wanted.min(self.left);
-        self.left -= admitted;
-        self.largest = self.largest.max(admitted);
+        let admitted = wanted.min(open.left);
+        open.left -= admitted;
+        open.largest = open.largest.max(admitted);
         Ok(admitted)
     }
 
-    fn answered(&mut self, _: u64, so_far: &Answers) {
-        self.last = so_far.clone();
+    fn answered(&self, _: u64, so_far: &Answers) {
+        self.0.lock().unwrap().last = so_far.clone();
     }
 }
 
@@ -92,7 +97,7 @@ fn set_all<'a>(con: &mut redis::Connection, keys: impl IntoIterator<Item = &'a V
     let () = pipe.query(con).unwrap();
 }
 
-fn flush(redis: &OwnRedis, scope: &Scope, pace: Pace, gate: &mut Open) -> Report {
+fn flush(redis: &OwnRedis, scope: &Scope, pace: Pace, gate: &Open) -> Report {
     let permit = Permit::after_commit(1, 1);
     remove(&permit, &Work { endpoint: &redis.endpoint(), scope, pace }, gate)
 }
@@ -184,7 +189,7 @@ fn whatever_bytes_they_contain_the_scope_goes_and_nothing_else() {
         let con = &mut con.borrow_mut();
         let () = cmd("FLUSHALL").query(con).unwrap();
         set_all(con, &case.keys);
-        let report = flush(&redis, &case.scope, Pace::Fast, &mut Open::new(u64::MAX));
+        let report = flush(&redis, &case.scope, Pace::Fast, &Open::new(u64::MAX));
         prop_assert!(matches!(report.end, End::Complete), "{:?}", report.end);
         let stay: BTreeSet<_> = case.keys.iter().filter(|key| !case.scope.contains(key)).cloned().collect();
         prop_assert_eq!(&all_keys(con), &stay);
@@ -205,16 +210,17 @@ fn a_large_scope_goes_in_many_steps_and_its_neighbours_stay() {
     let families = Families::new(vec![family]);
     let counted = |pace| {
         let ask = Survey { scope: &scope, families: &families, delimiter: b':', pace, within: Duration::from_mins(1), stop: &|| false };
-        survey(&mut Link::open(&redis.endpoint()).unwrap(), &ask).unwrap()
+        survey(&redis.endpoint(), &ask, false).unwrap().census
     };
     let before = counted(Pace::Normal);
     assert_eq!((before.matched, before.complete, before.by_family, before.sample.len()), (20_000, true, vec![20_000, 0], 1_000));
-    let mut gate = Open::new(u64::MAX);
-    let report = flush(&redis, &scope, Pace::Gentle, &mut gate);
+    let gate = Open::new(u64::MAX);
+    let report = flush(&redis, &scope, Pace::Gentle, &gate);
     assert!(matches!(report.end, End::Complete));
     assert_eq!(report.answers.removed, 20_000);
-    assert!(gate.largest <= KEYS_PER_STEP as u64);
-    assert_eq!(gate.last.removed, 20_000);
+    let seen = gate.0.into_inner().unwrap();
+    assert!(seen.largest <= KEYS_PER_STEP as u64);
+    assert_eq!(seen.last.removed, 20_000);
     assert_eq!(counted(Pace::Fast).matched, 0);
     assert_eq!(all_keys(&mut con), other.into_iter().collect());
 }
@@ -225,7 +231,7 @@ fn the_gate_is_obeyed_to_the_key() {
     let mut con = redis.connect();
     set_all(&mut con, &(0..5_000).map(|i| format!("cart:{i}:x").into_bytes()).collect::<Vec<_>>());
     let scope = Scope::parse("cart:", None, b':', &[]).unwrap();
-    let report = flush(&redis, &scope, Pace::Fast, &mut Open::new(1_234));
+    let report = flush(&redis, &scope, Pace::Fast, &Open::new(1_234));
     assert!(matches!(report.end, End::Stopped(Stop::Cap)));
     assert_eq!(report.answers.removed, 1_234);
     assert_eq!(all_keys(&mut con).len(), 5_000 - 1_234);
@@ -246,7 +252,7 @@ fn a_server_that_comes_back_in_time_is_finished_and_counted_truly() {
             }
         }
     });
-    let report = flush(&redis, &scope, Pace::Normal, &mut Open::new(u64::MAX));
+    let report = flush(&redis, &scope, Pace::Normal, &Open::new(u64::MAX));
     killer.join().unwrap();
     assert!(matches!(report.end, End::Complete), "{report:?}");
     assert_eq!(report.answers.failed, 0);
@@ -279,12 +285,12 @@ fn an_identity_without_the_right_to_a_key_fails_that_key_and_says_so() {
         .unwrap();
     set_all(&mut con, &["cart:1:x", "cart:2:x"].map(|key| key.as_bytes().to_vec()).to_vec());
     let endpoint = redis.endpoint().as_user("sw", "pw");
-    let identity = Link::open(&endpoint).unwrap().identify(0).unwrap();
+    let identity = identify(&endpoint).unwrap();
     assert!(!identity.over_privileged);
-    assert!(Link::open(&redis.endpoint()).unwrap().identify(0).unwrap().over_privileged);
-    assert!(matches!(Link::open(&redis.endpoint().as_user("sw", "wrong")), Err(Fault::Auth)));
+    assert!(identify(&redis.endpoint()).unwrap().over_privileged);
+    assert!(matches!(identify(&redis.endpoint().as_user("sw", "wrong")), Err(Fault::Auth)));
     let scope = Scope::parse("cart:2:", None, b':', &[]).unwrap();
-    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &scope, pace: Pace::Normal }, &mut Open::new(9));
+    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &scope, pace: Pace::Normal }, &Open::new(9));
     assert!(matches!(report.end, End::Complete));
     assert_eq!((report.answers.failed, &report.answers.failed_by_class), (1, &BTreeMap::from([("noperm".to_owned(), 1)])));
     let log: Vec<Value> = cmd("ACL").arg("LOG").query(&mut con).unwrap();

@@ -7,7 +7,7 @@ use crate::domain::flush::{Mode, PLANS_PER_HOUR, Pace};
 use crate::domain::operator::Viewer;
 use crate::domain::prefix::{Scope, ScopeKind, escape};
 use crate::server::config::Target;
-use crate::server::redis::{Endpoint, Link};
+use crate::server::redis::{Endpoint, identify};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, NewFlush, Recent};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -102,7 +102,7 @@ pub(super) async fn reachable(app: &AppState, target: &Target) -> Result<(Endpoi
     };
     let endpoint = targets::flusher(target).map_err(|fault| refused(&fault))?;
     let place = endpoint.clone();
-    let asked = tokio::task::spawn_blocking(move || Link::open(&place)?.identify(place.db())).await;
+    let asked = tokio::task::spawn_blocking(move || identify(&place)).await;
     let found = asked.unwrap_or(Err(crate::server::redis::Fault::Garbled));
     app.flushes.monitor().note(&target.name, &found.as_ref().map(|identity| identity.keys).map_err(Clone::clone), app.clock.now());
     if let Ok(identity) = &found {

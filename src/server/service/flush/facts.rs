@@ -1,6 +1,6 @@
 //! What a plan shows beside its counts: stored as JSON with the plan, read back for its page, and summed up from a sample.
 
-use crate::server::redis::Sampled;
+use crate::server::redis::{NodeCensus, Sampled};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ pub(super) struct Facts {
     pub ttl_sample: u64,
     /// Registered prefixes touched, with their keys; keys of none under an empty name.
     pub prefixes: Vec<(String, u64)>,
-    pub address: String,
+    /// The masters scanned.
+    pub nodes: Vec<FactsNode>,
     pub version: String,
     pub scan_ms: u64,
     pub estimated_ms: u64,
@@ -26,6 +27,22 @@ pub(super) struct Facts {
     pub over_privileged: Option<String>,
     /// A recount at the start found so many more keys that this plan replaced the one before.
     pub drifted_from: Option<u64>,
+}
+
+/// One master as the plan found it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct FactsNode {
+    pub address: String,
+    pub run_id: String,
+    pub keys: u64,
+    pub matched: u64,
+}
+
+impl FactsNode {
+    pub(super) fn of(node: &NodeCensus) -> Self {
+        Self { address: node.address.clone(), run_id: node.run_id.clone(), keys: node.keys, matched: node.matched }
+    }
 }
 
 impl Facts {

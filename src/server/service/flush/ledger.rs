@@ -143,7 +143,7 @@ impl Ledger {
 pub(super) struct LedgerGate(pub Arc<Ledger>);
 
 impl Gate for LedgerGate {
-    fn admit(&mut self, wanted: u64) -> Result<u64, Stop> {
+    fn admit(&self, wanted: u64) -> Result<u64, Stop> {
         let mut books = self.0.books();
         loop {
             if let Some(stop) = books.stop {
@@ -173,7 +173,7 @@ impl Gate for LedgerGate {
         }
     }
 
-    fn answered(&mut self, keys: u64, so_far: &Answers) {
+    fn answered(&self, keys: u64, so_far: &Answers) {
         let mut books = self.0.books();
         books.credit.answer(keys, self.0.begun.elapsed());
         books.answers.clone_from(so_far);
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn no_more_than_the_committed_credit_is_admitted() {
         let ledger = Ledger::new(1_000_000, soon());
-        let mut gate = LedgerGate(Arc::clone(&ledger));
+        let gate = LedgerGate(Arc::clone(&ledger));
         assert_eq!(gate.admit(GRANT_FIRST + 5), Ok(GRANT_FIRST));
         let waiting = std::thread::spawn(move || gate.admit(1));
         std::thread::sleep(Duration::from_millis(120));
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_cancel_is_heard_before_the_next_batch_and_while_waiting() {
         let ledger = Ledger::new(u64::MAX, soon());
-        let mut gate = LedgerGate(Arc::clone(&ledger));
+        let gate = LedgerGate(Arc::clone(&ledger));
         assert_eq!(gate.admit(GRANT_FIRST), Ok(GRANT_FIRST));
         let waiting = std::thread::spawn(move || gate.admit(1));
         ledger.cancel("mara@example.com", None);
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn the_cap_holds() {
         let ledger = Ledger::new(3, soon());
-        let mut gate = LedgerGate(ledger);
+        let gate = LedgerGate(ledger);
         assert_eq!(gate.admit(5), Ok(3));
         assert_eq!(gate.admit(0), Ok(0));
         assert_eq!(gate.admit(1), Err(Stop::Cap));

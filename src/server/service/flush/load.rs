@@ -285,12 +285,11 @@ fn plan(config: &Config, viewer: &Viewer, flush: &Flush, facts: &Facts, matched:
         ttl_sample: facts.ttl_sample,
         samples: samples(config, viewer, flush),
         samples_purged: flush.samples_purged,
-        nodes: vec![PlanNode {
-            address: facts.address.clone(),
-            run_id: flush.run_id.clone().unwrap_or_default(),
-            keys: flush.keyspace.unwrap_or(0),
-            matched,
-        }],
+        nodes: facts
+            .nodes
+            .iter()
+            .map(|node| PlanNode { address: node.address.clone(), run_id: node.run_id.clone(), keys: node.keys, matched: node.matched })
+            .collect(),
         prefixes: facts
             .prefixes
             .iter()
@@ -404,7 +403,7 @@ fn progress(flush: &Flush, state: State, ledger: Option<&Ledger>) -> Option<Prog
         gone,
         failed,
         granted: flush.granted,
-        scanned: live(flush.scanned, |now| now.pages),
+        scanned: live(flush.scanned, |now| now.scanned),
         keys_per_s: speed,
         left_s: speed.filter(|speed| *speed > 0.0).map(|speed| left / speed),
         scan_count: answers.as_ref().filter(|now| now.count > 0).map(|now| now.count),

@@ -1,6 +1,6 @@
 //! The planning scan: counts what the scope matches, under a lease, one at a time for each target.
 
-use super::facts::{Facts, summed_up};
+use super::facts::{Facts, FactsNode, summed_up};
 use super::judge;
 use super::record::{Told, author, in_time, seal};
 use crate::domain::audit::{Actor, Code};
@@ -8,7 +8,7 @@ use crate::domain::flush::{PLAN_LIVES, SAMPLE_KEYS, Transition, WideFacts, WideR
 use crate::domain::policy::Tier;
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::Target;
-use crate::server::redis::{Census, Endpoint, Fault, Identity, Link, Sampled, Survey, acl_line, survey};
+use crate::server::redis::{Endpoint, Fault, Survey, Surveyed, acl_line, survey};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, Flush, Found};
 use serde_json::json;
@@ -22,14 +22,6 @@ const SCAN_WITHIN: Duration = Duration::from_mins(2);
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 /// How long the outcome of a scan is tried to be written.
 const TRIES: u32 = 15;
-
-/// What a scan found, before it is a plan.
-pub(super) struct Scanned {
-    pub identity: Identity,
-    pub census: Census,
-    pub sample: Vec<Sampled>,
-    pub address: String,
-}
 
 /// Scans behind the answer.
 pub(super) fn begin(app: &AppState, flush: Flush, scope: Scope, target: Target, endpoint: Endpoint) {
@@ -85,22 +77,15 @@ pub(super) async fn scan(
     endpoint: &Endpoint,
     sampled: bool,
     alive: &Arc<AtomicBool>,
-) -> Result<Scanned, Fault> {
+) -> Result<Surveyed, Fault> {
     let config = app.config();
     let families = config.families_of(&flush.target);
     let delimiter = config.target(&flush.target).map_or(crate::domain::prefix::DEFAULT_DELIMITER, |target| target.delimiter);
     let (scope, endpoint, pace, alive) = (scope.clone(), endpoint.clone(), flush.pace, Arc::clone(alive));
     let work = move || {
-        let mut link = Link::open(&endpoint)?;
-        let identity = link.identify(endpoint.db())?;
         let stop = || !alive.load(Ordering::Relaxed);
         let ask = Survey { scope: &scope, families: &families, delimiter, pace, within: SCAN_WITHIN, stop: &stop };
-        let census = survey(&mut link, &ask)?;
-        let sample = if sampled { link.measure(&census.sample)? } else { Vec::new() };
-        if link.run_id()? != identity.run_id {
-            return Err(Fault::NotReady("it was replaced during the scan".to_owned()));
-        }
-        Ok(Scanned { identity, census, sample, address: endpoint.address() })
+        survey(&endpoint, &ask, sampled)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Fault::Garbled))
 }
@@ -117,11 +102,11 @@ pub(super) async fn draw(
     flush: &Flush,
     scope: &Scope,
     target: &Target,
-    scanned: &Scanned,
+    scanned: &Surveyed,
     drifted_from: Option<u64>,
 ) -> Drawn {
     let config = app.config();
-    let Scanned { identity, census, sample, address } = scanned;
+    let Surveyed { identity, census, measured, nodes } = scanned;
     let registered: Vec<_> = config.prefixes_of(&target.name).collect();
     let touched: Vec<_> =
         census.by_family.iter().enumerate().filter(|(_, keys)| **keys > 0).map(|(at, keys)| (registered.get(at), *keys)).collect();
@@ -133,17 +118,17 @@ pub(super) async fn draw(
         critical: touched.iter().any(|(prefix, _)| prefix.is_some_and(|prefix| prefix.tier == Tier::Critical)),
         one_segment: scope.kind() == ScopeKind::Literal && scope.segments() == 1,
     });
-    let (memory_bytes, ttl) = summed_up(sample, census.matched);
+    let (memory_bytes, ttl) = summed_up(measured, census.matched);
     let scan_ms = u64::try_from(census.took.as_millis()).unwrap_or(u64::MAX);
     let mut facts = Facts {
         memory_bytes,
         ttl,
-        ttl_sample: sample.len() as u64,
+        ttl_sample: measured.len() as u64,
         prefixes: touched
             .iter()
             .map(|(prefix, keys)| (prefix.map_or_else(String::new, |prefix| prefix.name().to_owned()), *keys))
             .collect(),
-        address: address.clone(),
+        nodes: nodes.iter().map(FactsNode::of).collect(),
         version: identity.version.clone(),
         scan_ms,
         // one scan to remove, one to verify, and about a microsecond for each key
@@ -162,13 +147,13 @@ pub(super) async fn draw(
 }
 
 /// Stores a plan with its record. The scan was not for nothing: a Postgres that is away for a moment is tried again.
-pub(super) async fn write_plan(app: &AppState, flush: &Flush, step: Transition, scanned: &Scanned, drawn: &Drawn) {
+pub(super) async fn write_plan(app: &AppState, flush: &Flush, step: Transition, scanned: &Surveyed, drawn: &Drawn) {
     let now = app.clock.now();
     let (code, actor) = match step {
         Transition::DRIFTED => (Code::FlushDrifted, Actor::System),
         _ => (Code::FlushPlanned, author(flush)),
     };
-    let Scanned { identity, census, .. } = scanned;
+    let Surveyed { identity, census, .. } = scanned;
     let wide: Vec<&str> = drawn.wide.iter().map(|reason| reason.as_str()).collect();
     let told = Told::of(code, actor, flush, step.to())
         .with("mode", flush.mode.as_str())

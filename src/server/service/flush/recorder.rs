@@ -27,7 +27,7 @@ pub(super) fn row_of(answers: &Answers, granted: u64) -> Row {
         failed: answers.failed,
         failed_by_class: serde_json::to_string(&answers.failed_by_class).unwrap_or_else(|_| "{}".to_owned()),
         granted,
-        scanned: answers.pages,
+        scanned: answers.scanned,
     }
 }
 
@@ -36,12 +36,15 @@ pub(super) async fn keep(app: AppState, flush: Flush, epoch: i32, ledger: Arc<Le
     let mut told_at = Instant::now();
     while !finished.is_cancelled() {
         let Some(due) = ledger.row_due() else {
+            // A row may have been asked for before its time.
+            let look = async {
+                ledger.wait(LOOK).await;
+                tokio::time::sleep(ledger.next_look().min(Duration::from_millis(60))).await;
+            };
             tokio::select! {
                 () = finished.cancelled() => return,
-                () = ledger.wait(LOOK) => {}
+                () = look => {}
             }
-            // a row may have been asked for before its time
-            tokio::time::sleep(ledger.next_look().min(Duration::from_millis(60))).await;
             continue;
         };
         let begun = Instant::now();

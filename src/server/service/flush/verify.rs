@@ -1,8 +1,8 @@
 //! Looking again after the removal: a fresh, complete scan on a connection of its own.
 
-use super::planning::{self, Scanned};
+use super::planning;
 use crate::domain::prefix::Scope;
-use crate::server::redis::{Endpoint, Fault, Report};
+use crate::server::redis::{Endpoint, Fault, Report, Surveyed};
 use crate::server::state::AppState;
 use crate::server::store::flushes::Flush;
 use std::sync::Arc;
@@ -23,11 +23,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn of(scanned: &Scanned, removal: &Report) -> Self {
+    fn of(scanned: &Surveyed, removal: &Report) -> Self {
         let residue = scanned.census.complete.then_some(scanned.census.matched);
-        let undisturbed = removal.answers.failed == 0 && removal.run_id == scanned.identity.run_id;
-        // where nothing is left there is nothing to explain
-        Self { residue, proven: residue.is_some_and(|residue| undisturbed || residue == 0) }
+        let undisturbed = removal.answers.failed == 0 && removal.steady && removal.run_id == scanned.identity.run_id;
+        // Where nothing is left there is nothing to explain, if all of it was seen.
+        let nothing = residue == Some(0) && scanned.identity.settled;
+        Self { residue, proven: residue.is_some() && (nothing || undisturbed && scanned.identity.settled) }
     }
 }
 

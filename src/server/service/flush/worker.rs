@@ -1,7 +1,7 @@
 //! A flush at work, from the committed start to its outcome. Holds the permit; whatever ends it is written under its own lease epoch.
 
 use super::ledger::{Ledger, LedgerGate};
-use super::planning::{self, BEAT, Scanned, keep_alive};
+use super::planning::{self, BEAT, keep_alive};
 use super::record::{Told, author, in_time, seal};
 use super::recorder::{self, row_of};
 use super::verify::verify;
@@ -9,7 +9,7 @@ use crate::domain::audit::{Actor, Code};
 use crate::domain::flush::{Permit, RECOUNT_AFTER, State, Transition, VERDICT_AT_MIN, drifted};
 use crate::domain::prefix::Scope;
 use crate::server::config::Target;
-use crate::server::redis::{Answers, End, Endpoint, Fault, Report, Stop, Work, remove};
+use crate::server::redis::{Answers, End, Endpoint, Fault, Report, Stop, Surveyed, Work, remove};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, Ended, Flush, LEASE};
 use chrono::TimeDelta;
@@ -106,7 +106,7 @@ impl Job {
     }
 
     /// A complete scan, ended early by a cancel.
-    async fn scan_while_leased(&self, ledger: &Arc<Ledger>) -> Result<Scanned, Fault> {
+    async fn scan_while_leased(&self, ledger: &Arc<Ledger>) -> Result<Surveyed, Fault> {
         let alive = Arc::new(AtomicBool::new(true));
         let beat =
             tokio::spawn(keep_leased(self.app.clone(), self.flush.id, self.flush.lease_epoch, Arc::clone(ledger), Arc::clone(&alive)));
@@ -169,14 +169,14 @@ impl Job {
         let (endpoint, scope, pace, books) = (self.endpoint.clone(), self.scope.clone(), self.flush.pace, Arc::clone(ledger));
         let permit = Arc::clone(&self.permit);
         let removal = tokio::task::spawn_blocking(move || {
-            remove(&permit, &Work { endpoint: &endpoint, scope: &scope, pace }, &mut LedgerGate(books))
+            remove(&permit, &Work { endpoint: &endpoint, scope: &scope, pace }, &LedgerGate(books))
         });
         let report = removal.await;
         finished.cancel();
         let _ = recorder.await;
         report.unwrap_or_else(|panic| {
             tracing::error!(flush.id = self.flush.id, error.cause = %panic, "the removal broke down");
-            Report { answers: ledger.answers(), end: End::Fault(Fault::Garbled), run_id: String::new() }
+            Report { answers: ledger.answers(), end: End::Fault(Fault::Garbled), run_id: String::new(), steady: false }
         })
     }
 
