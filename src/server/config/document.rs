@@ -228,24 +228,28 @@ impl<'t, 'd> Table<'t, 'd> {
             }
             (Some(written), None) => Some(At { value: Secret::new(written.value), line: written.line }),
             (None, Some(file)) => {
-                let path = self.document.folder.join(file.value);
-                match std::fs::read_to_string(&path) {
-                    Ok(text) => Some(At { value: Secret::new(text.trim_end_matches(['\r', '\n'])), line: file.line }),
-                    Err(error) => {
-                        self.document.problem(file.line, format!("`{file_key}` cannot be read: {} ({error})", path.display()));
-                        None
-                    }
-                }
+                let text = self.read(file_key, &file)?;
+                Some(At { value: Secret::new(text.trim_end_matches(['\r', '\n'])), line: file.line })
             }
             (None, None) => None,
         }
     }
 
-    /// A key that a later release brings: an error, never silence. Whether it is there.
-    pub(super) fn not_in_this_release(&self, key: &'static str, instead: &str) -> bool {
-        let Some(found) = self.value(key) else { return false };
-        self.document.problem(found.line, format!("`{key}` of {} is not in this release; {instead}", self.what));
-        true
+    /// What stands in the file that this key names.
+    pub(super) fn file(&self, key: &'static str) -> Option<Secret> {
+        let file = self.string(key)?;
+        self.read(key, &file).map(Secret::new)
+    }
+
+    fn read(&self, key: &str, file: &At<&str>) -> Option<String> {
+        let path = self.document.folder.join(file.value);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.document.problem(file.line, format!("`{key}` cannot be read: {} ({error})", path.display()));
+                None
+            }
+        }
     }
 
     pub(super) fn problem(&self, line: usize, message: impl Into<String>) {

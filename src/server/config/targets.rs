@@ -2,9 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::document::Table;
+use super::document::{At, Table};
 use super::load::TargetUrls;
-use super::types::{Approvals, FlushIdentity, Target};
+use super::types::{Approvals, Location, Login, Secret, Target, Tls};
 use crate::domain::prefix::unescape;
 
 /// How many flushes an hour may be allowed.
@@ -38,8 +38,11 @@ fn target(table: Table<'_, '_>, urls: TargetUrls, max_flushes_per_hour: u32) -> 
     }
     where_it_is(&table, urls, &mut target);
     if let Some(flush) = table.table("flush", "`flush` of a target") {
-        target.flush = identity(flush);
+        target.flush = identity(&flush, true);
+        flush.finish();
     }
+    target.login = identity(&table, false);
+    target.tls = table.table("tls", "`tls` of a target").and_then(tls);
     for entry in table.strings("protected").unwrap_or_default() {
         match unescape(entry.value) {
             Ok(bytes) if bytes.is_empty() => {
@@ -76,18 +79,66 @@ fn is_name(name: &str) -> bool {
 }
 
 fn where_it_is(table: &Table<'_, '_>, urls: TargetUrls, target: &mut Target) {
-    let instead = "use `url` with one standalone Redis";
-    let later = [table.not_in_this_release("sentinel", instead), table.not_in_this_release("cluster", instead)];
-    let given = table.secret("url", "url_file");
-    match given {
-        Some(url) => match check_url(url.value.expose()) {
-            Ok(()) => target.url = Some(url.value),
-            Err(message) => table.problem(url.line, message),
-        },
-        None if urls == TargetUrls::Required && !later.contains(&true) && !table.has("url") && !table.has("url_file") => {
-            table.missing("url", "url = \"redis://127.0.0.1:6379/0\" (or url_file)");
+    let url = table.secret("url", "url_file").and_then(|url| match check_url(url.value.expose()) {
+        Ok(()) => Some(Location::Url(url.value)),
+        Err(message) => {
+            table.problem(url.line, message);
+            None
         }
-        None => {}
+    });
+    let sentinel = table.table("sentinel", "`sentinel` of a target").and_then(sentinel);
+    let cluster = table.strings("cluster").and_then(|nodes| {
+        let line = nodes.first().map_or(table.line, |node| node.line);
+        Some(Location::Cluster { nodes: addresses(table, "cluster", line, nodes)? })
+    });
+    let given: Vec<&str> = [["url", "url_file"].as_slice(), &["sentinel"], &["cluster"]]
+        .iter()
+        .filter_map(|keys| keys.iter().copied().find(|key| table.has(key)))
+        .collect();
+    match given.as_slice() {
+        [] if urls == TargetUrls::Required => table.missing("url", "url = \"redis://127.0.0.1:6379/0\" (or url_file, sentinel, cluster)"),
+        [first, second, ..] => table.problem(table.line, format!("a target is at one place: keep `{first}` or `{second}`")),
+        _ => {}
+    }
+    target.location = url.or(sentinel).or(cluster);
+}
+
+fn sentinel(table: Table<'_, '_>) -> Option<Location> {
+    let example = "sentinel = { master = \"mymaster\", nodes = [\"10.0.0.1:26379\", \"10.0.0.2:26379\"] }";
+    let (master, nodes) = (table.string("master"), table.strings("nodes"));
+    let db = table.integer("db", 0..=u64::from(u16::MAX)).and_then(|db| u16::try_from(db.value).ok()).unwrap_or(0);
+    if master.is_none() && !table.has("master") {
+        table.missing("master", example);
+    }
+    if nodes.is_none() && !table.has("nodes") {
+        table.missing("nodes", example);
+    }
+    let nodes = nodes.and_then(|nodes| addresses(&table, "nodes", table.line, nodes));
+    table.finish();
+    Some(Location::Sentinel { master: master?.value.to_owned(), nodes: nodes?, db })
+}
+
+/// `HOST`, `HOST:PORT` or URLs; at least one.
+fn addresses(table: &Table<'_, '_>, key: &str, line: usize, nodes: Vec<At<&str>>) -> Option<Vec<Secret>> {
+    if nodes.is_empty() {
+        table.problem(line, format!("`{key}` names no node: give the addresses of some, such as [\"10.0.0.1:6379\", \"10.0.0.2:6379\"]"));
+        return None;
+    }
+    let mut good = true;
+    for node in &nodes {
+        let checked = if node.value.contains("://") { check_url(node.value) } else { check_host(node.value) };
+        if let Err(message) = checked {
+            table.problem(node.line, message);
+            good = false;
+        }
+    }
+    good.then(|| nodes.into_iter().map(|node| Secret::new(node.value)).collect())
+}
+
+fn check_host(node: &str) -> Result<(), String> {
+    match reqwest::Url::parse(&format!("redis://{node}")) {
+        Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) && url.username().is_empty() && url.path().len() < 2 => Ok(()),
+        _ => Err("a node is HOST:PORT, or redis://[USER:PASSWORD@]HOST:PORT".into()),
     }
 }
 
@@ -95,17 +146,15 @@ fn where_it_is(table: &Table<'_, '_>, urls: TargetUrls, target: &mut Target) {
 fn check_url(url: &str) -> Result<(), String> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     match scheme {
-        "redis" => {}
-        "rediss" | "valkeys" => {
-            return Err(
-                "`rediss://` (TLS to Redis) is not in this release; use `redis://`, through a TLS tunnel where the network asks for it"
-                    .into(),
-            );
+        "redis" | "rediss" => {}
+        "redis+unix" | "unix" => {
+            let path = reqwest::Url::parse(url).map(|url| url.path().len()).unwrap_or(0);
+            return if path > 1 { Ok(()) } else { Err(format!("`url` names no socket: {scheme}:///run/redis/redis.sock?db=0")) };
         }
-        "redis+unix" | "unix" | "redis-sentinel" | "rediss-sentinel" => {
-            return Err(format!("`{scheme}://` is not in this release; use `redis://HOST:PORT/DB`"));
+        "redis-sentinel" | "rediss-sentinel" => {
+            return Err("for Sentinel use `sentinel = { master = \"mymaster\", nodes = [\"HOST:26379\"] }` instead of `url`".into());
         }
-        _ => return Err("`url` is redis://[USER:PASSWORD@]HOST[:PORT][/DB]".into()),
+        _ => return Err("`url` is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or redis+unix:///PATH?db=0".into()),
     }
     let parsed = reqwest::Url::parse(url).map_err(|error| format!("`url` is no address: {error}"))?;
     if parsed.host_str().is_none_or(str::is_empty) {
@@ -118,16 +167,27 @@ fn check_url(url: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn identity(table: Table<'_, '_>) -> Option<FlushIdentity> {
+/// `user` with `password` or `password_file`; `needed`: both must be there.
+fn identity(table: &Table<'_, '_>, needed: bool) -> Option<Login> {
     let user = table.string("user");
     let password = table.secret("password", "password_file");
-    if user.is_none() {
-        table.missing("user", "flush = { user = \"sw_flush\", password_file = \"sw_flush.secret\" }");
+    let example = "flush = { user = \"sw_flush\", password_file = \"sw_flush.secret\" }";
+    let has_password = table.has("password") || table.has("password_file");
+    if !table.has("user") && (needed || has_password) {
+        table.missing("user", if needed { example } else { "user = \"sw_read\"" });
     }
-    if password.is_none() && !table.has("password") && !table.has("password_file") {
-        table.missing("password_file", "flush = { user = \"sw_flush\", password_file = \"sw_flush.secret\" }");
+    if !has_password && (needed || table.has("user")) {
+        table.missing("password_file", if needed { example } else { "password_file = \"sw_read.secret\"" });
     }
-    let identity = user.zip(password).map(|(user, password)| FlushIdentity { user: user.value.to_owned(), password: password.value });
+    user.zip(password).map(|(user, password)| Login { user: user.value.to_owned(), password: password.value })
+}
+
+fn tls(table: Table<'_, '_>) -> Option<Tls> {
+    let authority = table.file("ca_file");
+    let (certificate, key) = (table.file("cert_file"), table.file("key_file"));
+    if table.has("cert_file") != table.has("key_file") {
+        table.problem(table.line, "`tls` takes `cert_file` and `key_file` together: the certificate of this client and its key");
+    }
     table.finish();
-    identity
+    Some(Tls { authority, client: certificate.zip(key) })
 }

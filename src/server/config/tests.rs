@@ -65,7 +65,7 @@ metrics_public = "yes"
 
 [[target]]
 name = "main"
-url = "rediss://127.0.0.1"
+url = "rediss-sentinel://127.0.0.1"
 max_key = 5
 
 [[prefix]]
@@ -91,7 +91,7 @@ affects = [{ key = "user:{id}:profil", how = "evcit" }]
         "stalewatch.toml:2: the configuration has no key `publc_url`; the nearest known one is `public_url`",
         "stalewatch.toml:3: not TOML: ",
         "stalewatch.toml:4: `metrics_public` of the configuration is true or false, not \"yes\"",
-        "stalewatch.toml:8: `rediss://` (TLS to Redis) is not in this release",
+        "stalewatch.toml:8: for Sentinel use `sentinel = {",
         "stalewatch.toml:9: a target has no key `max_key`; the nearest known one is `max_keys`",
         "stalewatch.toml:13: there is no target `mian`; the nearest known one is `main`",
         "stalewatch.toml:17: `tier` of a prefix cannot be `crticial`; the nearest known one is `critical`",
@@ -111,17 +111,34 @@ affects = [{ key = "user:{id}:profil", how = "evcit" }]
 
 #[test]
 fn what_a_later_release_brings_is_an_error_or_a_warning_never_silence() {
-    let sentinel =
-        "[[target]]\nname = \"a\"\nsentinel = { master = \"m\", nodes = [\"n:1\"] }\n[[target]]\nname = \"b\"\ncluster = [\"n:1\"]\n";
-    let found = problems(sentinel);
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with("stalewatch.toml:3: `sentinel` of a target is not in this release"));
-    assert!(found[1].starts_with("stalewatch.toml:6: `cluster` of a target is not in this release"));
     let text = format!("{TARGET}notifications = true\napprovals = \"wide\"\n[[prefix]]\nname = \"a:{{id}}\"\ngeneration_key = \"gen:a\"\n");
     let config = read(&text).unwrap();
     assert_eq!(config.targets[0].approvals, Approvals::Wide);
     assert_eq!(config.warnings.len(), 2);
     assert!(config.warnings[0].starts_with("stalewatch.toml:4: `notifications` has no effect"));
+}
+
+#[test]
+fn a_target_is_one_server_behind_sentinel_or_a_cluster() {
+    let text = "[[target]]\nname = \"a\"\nsentinel = { master = \"m\", nodes = [\"n:1\", \"redis://s:pw@n2:2\"], db = 3 }\nuser = \"r\"\npassword = \"pw\"\n\
+                [[target]]\nname = \"b\"\ncluster = [\"n:1\"]\n[[target]]\nname = \"c\"\nurl = \"rediss://n:1\"\n\
+                [[target]]\nname = \"d\"\nurl = \"redis+unix:///run/redis.sock?db=1\"\n";
+    let config = read(text).unwrap();
+    assert!(matches!(&config.targets[0].location, Some(Location::Sentinel { master, nodes, db: 3 }) if master == "m" && nodes.len() == 2));
+    assert_eq!(config.targets[0].login.as_ref().unwrap().user, "r");
+    let kinds: Vec<_> = config.targets.iter().map(|target| target.location.as_ref().unwrap().kind()).collect();
+    assert_eq!(kinds, ["sentinel", "cluster", "standalone", "standalone"]);
+    for (wrong, said) in [
+        ("url = \"redis://n:1\"\ncluster = [\"n:1\"]", "a target is at one place: keep `url` or `cluster`"),
+        ("cluster = []", "`cluster` names no node"),
+        ("cluster = [\"n:x\"]", "a node is HOST:PORT"),
+        ("sentinel = { nodes = [\"n:1\"] }", "`sentinel` of a target has no `master`"),
+        ("cluster = [\"n:1\"]\nuser = \"r\"", "a target has no `password_file`"),
+        ("url = \"rediss://n:1\"\ntls = { cert_file = \"nowhere.pem\" }", "`tls` takes `cert_file` and `key_file` together"),
+    ] {
+        let found = problems(&format!("[[target]]\nname = \"a\"\n{wrong}\n"));
+        assert!(found.iter().any(|found| found.contains(said)), "no {said:?} in {found:#?}");
+    }
 }
 
 #[test]
@@ -132,7 +149,7 @@ fn a_target_without_url_is_only_the_demos() {
             || problems(text)[0].starts_with("stalewatch.toml:1: a target has no `url`")
     );
     let demo = Config::read(text, FILE, Path::new("."), &Environment::default(), TargetUrls::Optional).unwrap();
-    assert!(demo.targets[0].url.is_none());
+    assert!(demo.targets[0].location.is_none());
 }
 
 #[test]
@@ -177,7 +194,13 @@ fn secrets_come_from_files_and_are_never_printed() {
     std::fs::write(folder.path().join("url"), "redis://:s3cret@127.0.0.1:6380/2\n").unwrap();
     let text = "[[target]]\nname = \"main\"\nurl_file = \"url\"\n";
     let config = Config::read(text, FILE, folder.path(), &Environment::default(), TargetUrls::Required).unwrap();
-    assert_eq!(config.targets[0].url.as_ref().unwrap().expose(), "redis://:s3cret@127.0.0.1:6380/2");
+    assert_eq!(
+        {
+            let Some(Location::Url(url)) = &config.targets[0].location else { panic!("a url") };
+            url.expose()
+        },
+        "redis://:s3cret@127.0.0.1:6380/2"
+    );
     assert!(!format!("{config:?}").contains("s3cret"));
     assert!(problems("[[target]]\nname = \"main\"\nurl = \"http://:s3cret@h\"\n").iter().all(|problem| !problem.contains("s3cret")));
     let missing = problems("[[target]]\nname = \"main\"\nurl_file = \"nowhere\"\n");

@@ -65,9 +65,13 @@ pub struct Review {
 pub struct Target {
     pub name: String,
     /// `None` only where the demo's Redis stands in.
-    pub url: Option<Secret>,
+    pub location: Option<Location>,
+    /// Who reads, where the address does not say so.
+    pub login: Option<Login>,
+    /// For servers reached by TLS; `None`: the machine's own authorities, and no certificate of ours.
+    pub tls: Option<Tls>,
     /// The least-privilege identity; without one `url` is used and called over-privileged.
-    pub flush: Option<FlushIdentity>,
+    pub flush: Option<Login>,
     /// Keys that begin with one of these can never be flushed.
     pub protected: Vec<Vec<u8>>,
     /// Above it a flush is wide and carries its own cap.
@@ -80,11 +84,41 @@ pub struct Target {
     pub line: usize,
 }
 
-/// The Redis user that flushes.
+/// Where a target's Redis is. Addresses may hold passwords.
 #[derive(Clone, Debug)]
-pub struct FlushIdentity {
+pub enum Location {
+    /// One server.
+    Url(Secret),
+    /// Whoever the sentinels name.
+    Sentinel { master: String, nodes: Vec<Secret>, db: u16 },
+    /// All masters of the cluster that these nodes know.
+    Cluster { nodes: Vec<Secret> },
+}
+
+impl Location {
+    /// `standalone`, `sentinel`, `cluster`
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "standalone",
+            Self::Sentinel { .. } => "sentinel",
+            Self::Cluster { .. } => "cluster",
+        }
+    }
+}
+
+/// A Redis user.
+#[derive(Clone, Debug)]
+pub struct Login {
     pub user: String,
     pub password: Secret,
+}
+
+/// PEM texts for TLS.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    pub authority: Option<Secret>,
+    /// Certificate and key.
+    pub client: Option<(Secret, Secret)>,
 }
 
 /// Whether a wide flush needs a second person.
@@ -227,7 +261,9 @@ impl Target {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            url: None,
+            location: None,
+            login: None,
+            tls: None,
             flush: None,
             protected: Vec::new(),
             max_keys: Config::DEFAULT_MAX_KEYS,

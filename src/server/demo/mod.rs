@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::audit::Actor;
 use crate::domain::operator::Role;
-use crate::server::config::{Config, Environment, FlushIdentity, Problems, Secret, TargetUrls};
+use crate::server::config::{Config, Environment, Location, Login, Problems, Secret, TargetUrls};
 use crate::server::private::{self, PrivateError, Redis};
 use crate::server::service::accounts::{self, AccountError, TokenError, TokenRequest};
 use crate::server::state::AppState;
@@ -54,15 +54,15 @@ pub fn config(file: Option<&Path>, environment: &Environment) -> Result<Config, 
 
 /// What the flush identity of the demo's Redis may never touch: what is protected in every target that is this Redis.
 pub fn untouchable(config: &Config) -> Vec<Vec<u8>> {
-    config.targets.iter().filter(|target| target.url.is_none()).flat_map(|target| target.protected.clone()).collect()
+    config.targets.iter().filter(|target| target.location.is_none()).flat_map(|target| target.protected.clone()).collect()
 }
 
 /// Puts the demo's Redis, with its two restricted users, where a target names none.
 pub fn fill_targets(config: &mut Config, redis: &Redis) {
     let (user, password) = redis.flush_identity();
-    for target in config.targets.iter_mut().filter(|target| target.url.is_none()) {
-        target.url = Some(Secret::new(redis.read_url()));
-        target.flush = Some(FlushIdentity { user: user.to_owned(), password: Secret::new(password) });
+    for target in config.targets.iter_mut().filter(|target| target.location.is_none()) {
+        target.location = Some(Location::Url(Secret::new(redis.read_url())));
+        target.flush = Some(Login { user: user.to_owned(), password: Secret::new(password) });
     }
 }
 

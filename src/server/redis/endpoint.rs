@@ -19,9 +19,15 @@ pub struct Endpoint {
 pub(super) enum Place {
     Standalone(ConnectionAddr),
     /// Whoever the sentinels say is the master of that name.
-    Sentinel { master: String, sentinels: Vec<ConnectionInfo>, tls: bool },
+    Sentinel {
+        master: String,
+        sentinels: Vec<ConnectionInfo>,
+        tls: bool,
+    },
     /// Every master of the cluster that the seeds know.
-    Cluster { seeds: Vec<ConnectionAddr> },
+    Cluster {
+        seeds: Vec<ConnectionAddr>,
+    },
 }
 
 /// PEM texts for TLS; what is not given is the machine's own.
@@ -43,13 +49,13 @@ impl std::fmt::Debug for Endpoint {
 impl Endpoint {
     /// One server, by `redis://`, `rediss://` or `redis+unix://` URL; its own user, else `default`.
     pub fn of_url(url: &str) -> Result<Self, Fault> {
-        let info = parse(url, REDIS_PORT)?;
+        let info = parse(url, REDIS_PORT, false)?;
         Ok(Self { login: info.redis_settings().clone(), place: Place::Standalone(info.addr().clone()), tls: None })
     }
 
     /// The master of that name, by sentinels at `host:port` or URLs with a login of the sentinels' own.
     pub fn of_sentinel(master: &str, nodes: &[impl AsRef<str>], db: i64, tls: bool) -> Result<Self, Fault> {
-        let sentinels = nodes.iter().map(|node| parse(node.as_ref(), SENTINEL_PORT)).collect::<Result<_, _>>()?;
+        let sentinels = nodes.iter().map(|node| parse(node.as_ref(), SENTINEL_PORT, tls)).collect::<Result<_, _>>()?;
         Ok(Self {
             place: Place::Sentinel { master: master.to_owned(), sentinels, tls },
             login: RedisConnectionInfo::default().set_db(db),
@@ -58,8 +64,8 @@ impl Endpoint {
     }
 
     /// A cluster, by some of its nodes at `host:port` or URLs; the first login named there is everybody's.
-    pub fn of_cluster(nodes: &[impl AsRef<str>]) -> Result<Self, Fault> {
-        let infos: Vec<ConnectionInfo> = nodes.iter().map(|node| parse(node.as_ref(), REDIS_PORT)).collect::<Result<_, _>>()?;
+    pub fn of_cluster(nodes: &[impl AsRef<str>], tls: bool) -> Result<Self, Fault> {
+        let infos: Vec<ConnectionInfo> = nodes.iter().map(|node| parse(node.as_ref(), REDIS_PORT, tls)).collect::<Result<_, _>>()?;
         let login = infos.iter().map(ConnectionInfo::redis_settings).find(|login| login.password().is_some());
         Ok(Self {
             login: login.cloned().unwrap_or_default().set_db(0),
@@ -80,7 +86,7 @@ impl Endpoint {
         Self { tls: Some(certificates), ..self }
     }
 
-    /// For people: `host:port`, `mymaster by Sentinel`, `cluster of 3 seeds`.
+    /// For people: `host:port`, `mymaster by Sentinel`, `cluster at host:port`.
     pub fn address(&self) -> String {
         match &self.place {
             Place::Standalone(addr) => addr.to_string(),
@@ -129,8 +135,8 @@ impl Endpoint {
     }
 }
 
-/// `host`, `host:port` or a URL.
-fn parse(node: &str, port: u16) -> Result<ConnectionInfo, Fault> {
+/// `host`, `host:port` or a URL, which says itself whether it is reached by TLS.
+fn parse(node: &str, port: u16, tls: bool) -> Result<ConnectionInfo, Fault> {
     let address = |cause: String| Fault::Address(cause);
     if node.contains("://") {
         return node.into_connection_info().map_err(|cause| address(cause.to_string()));
@@ -142,7 +148,7 @@ fn parse(node: &str, port: u16) -> Result<ConnectionInfo, Fault> {
     if host.is_empty() {
         return Err(address(format!("{node} names no host")));
     }
-    ConnectionAddr::Tcp(host.trim_matches(['[', ']']).to_owned(), port).into_connection_info().map_err(|cause| address(cause.to_string()))
+    addr(host.trim_matches(['[', ']']), port, tls).into_connection_info().map_err(|cause| address(cause.to_string()))
 }
 
 /// `host:port` as an address, encrypted or not.
@@ -162,7 +168,7 @@ mod tests {
     fn no_password_is_ever_printed() {
         let endpoint = Endpoint::of_url("redis://sw:secret@10.0.0.1:6380/2").unwrap();
         assert_eq!(format!("{endpoint:?}"), "10.0.0.1:6380 as sw");
-        let cluster = Endpoint::of_cluster(&["redis://sw:secret@10.0.0.1:7000", "10.0.0.2:7000"]).unwrap();
+        let cluster = Endpoint::of_cluster(&["redis://sw:secret@10.0.0.1:7000", "10.0.0.2:7000"], false).unwrap();
         assert_eq!((format!("{cluster:?}").as_str(), cluster.db()), ("cluster at 10.0.0.1:7000 as sw", 0));
         assert!(!format!("{:?}", cluster.node(addr("10.0.0.2", 7000, false)).unwrap()).contains("secret"));
     }
@@ -170,8 +176,8 @@ mod tests {
     #[test]
     fn nodes_are_hosts_with_or_without_a_port() {
         for (node, shown) in [("redis-1", "redis-1:26379"), ("redis-1:5", "redis-1:5"), ("redis://u:p@h:1", "h:1")] {
-            assert_eq!(parse(node, SENTINEL_PORT).unwrap().addr().to_string(), shown);
+            assert_eq!(parse(node, SENTINEL_PORT, false).unwrap().addr().to_string(), shown);
         }
-        assert!(parse("redis-1:x", 1).is_err() && parse(":1", 1).is_err());
+        assert!(parse("redis-1:x", 1, false).is_err() && parse(":1", 1, false).is_err());
     }
 }

@@ -133,7 +133,6 @@ fn identity(topology: &mut Topology, db: i64) -> Result<Identity, Fault> {
     })
 }
 
-
 /// Counts the keys of a scope by a complete scan of every master, all at a time; `measured` also reads size and time to live of a sample.
 pub fn survey(endpoint: &Endpoint, ask: &Survey<'_>, measured: bool) -> Result<Surveyed, Fault> {
     let begun = Instant::now();

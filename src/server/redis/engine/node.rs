@@ -89,9 +89,7 @@ impl<'a, G: Gate> NodeRun<'a, G> {
                 return Ending::Stopped(stop);
             }
             // Has another server taken over meanwhile?
-            if self.run.work.endpoint.fails_over()
-                && self.run.work.endpoint.resolve().is_ok_and(|now| now.fingerprint != fingerprint)
-            {
+            if self.run.work.endpoint.fails_over() && self.run.work.endpoint.resolve().is_ok_and(|now| now.fingerprint != fingerprint) {
                 return Ending::Moved;
             }
         }

@@ -5,8 +5,8 @@ use super::node::KEYS_PER_STEP;
 use super::*;
 use crate::domain::prefix::{Families, Template, escape};
 use crate::server::redis::scan::{Survey, identify, survey};
-use redis::{Value, cmd};
 use proptest::prelude::*;
+use redis::{Value, cmd};
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 

@@ -12,7 +12,7 @@ use crate::domain::flush::{REASON_MIN, State};
 use crate::domain::operator::{Permission, Viewer};
 use crate::domain::prefix::{Families, escape, mask};
 use crate::error::Error;
-use crate::server::config::{Approvals, Config, StoreKeys};
+use crate::server::config::{Approvals, Config, Location, StoreKeys};
 use crate::server::service::figures::RateFigure;
 use crate::server::state::AppState;
 use crate::server::store::audit::{self, Filter};
@@ -66,7 +66,7 @@ async fn plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, sqlx::Er
         let starts = flushes::count_starts(&mut conn, &target.name, now - TimeDelta::hours(1)).await?;
         targets.push(TargetChoice {
             name: target.name.clone(),
-            kind: "standalone".to_owned(),
+            kind: target.location.as_ref().map_or("standalone", Location::kind).to_owned(),
             keys: reach.keys,
             last_flush: recent
                 .iter()

@@ -19,7 +19,7 @@ pub struct PlanPage {
 #[derive(Clone, Debug)]
 pub struct TargetChoice {
     pub name: String,
-    /// `standalone`
+    /// `standalone`, `sentinel`, `cluster`
     pub kind: String,
     pub keys: Option<u64>,
     pub last_flush: Option<DateTime<Utc>>,

@@ -168,9 +168,8 @@ impl Job {
         ));
         let (endpoint, scope, pace, books) = (self.endpoint.clone(), self.scope.clone(), self.flush.pace, Arc::clone(ledger));
         let permit = Arc::clone(&self.permit);
-        let removal = tokio::task::spawn_blocking(move || {
-            remove(&permit, &Work { endpoint: &endpoint, scope: &scope, pace }, &LedgerGate(books))
-        });
+        let removal =
+            tokio::task::spawn_blocking(move || remove(&permit, &Work { endpoint: &endpoint, scope: &scope, pace }, &LedgerGate(books)));
         let report = removal.await;
         finished.cancel();
         let _ = recorder.await;
