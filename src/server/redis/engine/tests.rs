@@ -296,3 +296,336 @@ fn an_identity_without_the_right_to_a_key_fails_that_key_and_says_so() {
     let log: Vec<Value> = cmd("ACL").arg("LOG").query(&mut con).unwrap();
     assert!(!format!("{log:?}").contains("'\"command\"'"), "no forbidden command was tried: {log:?}");
 }
+
+/// Redis processes of the test's own on loopback ports, ended with it.
+struct Group {
+    children: Vec<Child>,
+    folder: tempfile::TempDir,
+    ports: Vec<u16>,
+}
+
+impl Group {
+    /// As many servers, each with these further arguments.
+    fn start(count: usize, arguments: &[&str]) -> Self {
+        let mut group = Self { children: Vec::new(), folder: tempfile::tempdir().unwrap(), ports: Vec::new() };
+        for _ in 0..count {
+            let port = free_port();
+            group.spawn(port, arguments);
+            group.ports.push(port);
+        }
+        for &port in &group.ports {
+            wait_until("redis-server", || connect(port).is_some());
+        }
+        group
+    }
+
+    fn spawn(&mut self, port: u16, arguments: &[&str]) {
+        let folder = self.folder.path().join(port.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        let child = Command::new("redis-server")
+            .args(arguments)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .arg(&folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.children.push(child);
+    }
+
+    /// Masters first, then a replica each.
+    fn cluster(masters: usize, replicas: usize) -> Self {
+        let group = Self::start(masters * (1 + replicas), &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
+        let nodes = group.ports.iter().map(|port| format!("127.0.0.1:{port}"));
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(nodes)
+            .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        wait_until("the cluster", || identify(&group.cluster_endpoint()).is_ok());
+        group
+    }
+
+    fn cluster_endpoint(&self) -> Endpoint {
+        let seeds: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Endpoint::of_cluster(&seeds, false).unwrap()
+    }
+
+    /// The masters' ports, as they are now.
+    fn masters(&self) -> Vec<u16> {
+        let topology = self.cluster_endpoint().resolve().unwrap();
+        topology.masters.iter().map(|master| master.node.address().rsplit_once(':').unwrap().1.parse().unwrap()).collect()
+    }
+
+    fn kill(&mut self, port: u16) {
+        let at = self.ports.iter().position(|own| *own == port).unwrap();
+        self.children[at].kill().unwrap();
+        self.children[at].wait().unwrap();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A port that is free, and free 10,000 above it too: that is where cluster nodes talk.
+fn free_port() -> u16 {
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if let Some(bus) = port.checked_add(10_000)
+            && std::net::TcpListener::bind(("127.0.0.1", bus)).is_ok()
+        {
+            return port;
+        }
+        let port = rand::random_range(20_000..30_000);
+        if [port, port + 10_000].iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+fn connect(port: u16) -> Option<redis::Connection> {
+    let con = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap().get_connection_with_timeout(Duration::from_secs(1)).ok()?;
+    con.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    Some(con)
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// CRC16 as clusters reckon slots, of a key without a hash tag.
+fn slot(key: &[u8]) -> u16 {
+    let mut crc = 0_u16;
+    for byte in key {
+        crc ^= u16::from(*byte) << 8;
+        for _ in 0..8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+        }
+    }
+    crc % 16_384
+}
+
+/// Puts keys where their slots are, and answers how many.
+fn fill_cluster(group: &Group, keys: impl Iterator<Item = String>) -> u64 {
+    let mut by_port: BTreeMap<u16, Vec<Vec<u8>>> = BTreeMap::new();
+    let ranges: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query(&mut connect(group.masters()[0]).unwrap()).unwrap();
+    let owner = |slot: u16| {
+        ranges
+            .iter()
+            .find_map(|range| match (&range[0], &range[1], &range[2]) {
+                (Value::Int(from), Value::Int(to), Value::Array(node)) if (*from..=*to).contains(&i64::from(slot)) => match node[1] {
+                    Value::Int(port) => u16::try_from(port).ok(),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .unwrap()
+    };
+    let mut count = 0;
+    for key in keys {
+        by_port.entry(owner(slot(key.as_bytes()))).or_default().push(key.into_bytes());
+        count += 1;
+    }
+    for (port, keys) in by_port {
+        set_all(&mut connect(port).unwrap(), &keys);
+    }
+    count
+}
+
+fn keys_left(ports: &[u16], pattern: &str) -> usize {
+    ports.iter().map(|port| cmd("KEYS").arg(pattern).query::<Vec<Vec<u8>>>(&mut connect(*port).unwrap()).unwrap().len()).sum()
+}
+
+fn carts() -> Scope {
+    Scope::parse("cart:", None, b':', &[]).unwrap()
+}
+
+/// Lets no more through once so many are removed, until it is told to go on.
+struct Hold {
+    open: Open,
+    at: u64,
+    go_on: std::sync::atomic::AtomicBool,
+}
+
+impl Hold {
+    fn at(removed: u64) -> Self {
+        Self { open: Open::new(u64::MAX), at: removed, go_on: false.into() }
+    }
+
+    fn holds(&self) -> bool {
+        self.open.0.lock().unwrap().last.removed >= self.at
+    }
+
+    fn go_on(&self) {
+        self.go_on.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Gate for Hold {
+    fn admit(&self, wanted: u64) -> Result<u64, Stop> {
+        while self.holds() && !self.go_on.load(std::sync::atomic::Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.open.admit(wanted)
+    }
+
+    fn answered(&self, keys: u64, so_far: &Answers) {
+        self.open.answered(keys, so_far);
+    }
+}
+
+fn remove_from(endpoint: &Endpoint, gate: &impl Gate) -> Report {
+    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope: &carts(), pace: Pace::Fast }, gate)
+}
+
+#[test]
+fn every_master_of_a_cluster_is_cleared_and_keys_on_their_way_are_found() {
+    let group = Group::cluster(3, 0);
+    let all = fill_cluster(&group, (0..6_000).map(|i| format!("cart:{i}:x")).chain((0..6_000).map(|i| format!("carts:{i}:x"))));
+    let endpoint = group.cluster_endpoint();
+    let identity = identify(&endpoint).unwrap();
+    assert_eq!((identity.keys, identity.settled), (all, true));
+    let report = remove_from(&endpoint, &Open::new(u64::MAX));
+    assert!(matches!(report.end, End::Complete) && report.steady, "{report:?}");
+    assert_eq!((report.answers.removed, report.answers.gone, report.answers.failed), (6_000, 0, 0));
+    assert_eq!(report.answers.nodes.iter().map(|node| node.removed).sum::<u64>(), 6_000);
+    assert!(report.answers.nodes.len() == 3 && report.answers.nodes.iter().all(|node| node.complete && node.removed > 0));
+    let masters = group.masters();
+    assert_eq!((keys_left(&masters, "cart:*"), keys_left(&masters, "carts:*")), (0, 6_000));
+
+    // A slot on its way, with keys on both sides: all of them go, and nobody calls that proven.
+    fill_cluster(&group, (0..6_000).map(|i| format!("cart:{i}:x")));
+    let moving = slot(b"cart:7:x");
+    let id = |port: u16| cmd("CLUSTER").arg("MYID").query::<String>(&mut connect(port).unwrap()).unwrap();
+    let from = *masters.iter().find(|port| keys_in(**port, moving) > 0).unwrap();
+    let to = *masters.iter().find(|port| **port != from).unwrap();
+    let set = |port: u16, what: &str, other: u16| {
+        let () = cmd("CLUSTER").arg("SETSLOT").arg(moving).arg(what).arg(id(other)).query(&mut connect(port).unwrap()).unwrap();
+    };
+    let more: Vec<Vec<u8>> = (0..200_000).map(|i| format!("cart:m{i}:x").into_bytes()).filter(|key| slot(key) == moving).take(8).collect();
+    set_all(&mut connect(from).unwrap(), &more);
+    set(to, "IMPORTING", from);
+    set(from, "MIGRATING", to);
+    for key in &more[..4] {
+        let done: String = cmd("MIGRATE").arg("127.0.0.1").arg(to).arg(key).arg(0).arg(5_000).query(&mut connect(from).unwrap()).unwrap();
+        assert_eq!(done, "OK");
+    }
+    let report = remove_from(&endpoint, &Open::new(u64::MAX));
+    assert!(matches!(report.end, End::Complete) && !report.steady, "{report:?}");
+    assert_eq!((report.answers.failed, keys_left(&masters, "cart:*")), (0, 0), "{report:?}");
+    assert_eq!(report.answers.removed, 6_000 + more.len() as u64);
+}
+
+fn keys_in(port: u16, slot: u16) -> u64 {
+    cmd("CLUSTER").arg("COUNTKEYSINSLOT").arg(slot).query(&mut connect(port).unwrap()).unwrap()
+}
+
+#[test]
+fn a_master_that_dies_midway_is_never_left_out_of_a_complete_flush() {
+    let mut group = Group::cluster(3, 1);
+    fill_cluster(&group, (0..60_000).map(|i| format!("cart:{i}:x")));
+    let endpoint = group.cluster_endpoint();
+    let victim = group.masters()[0];
+    // Let the replicas have what the masters have.
+    for port in group.masters() {
+        let _: i64 = cmd("WAIT").arg(1).arg(5_000).query(&mut connect(port).unwrap()).unwrap();
+    }
+    let gate = Hold::at(15_000);
+    let report = std::thread::scope(|threads| {
+        let removal = threads.spawn(|| remove_from(&endpoint, &gate));
+        wait_until("a quarter of it", || gate.holds());
+        group.kill(victim);
+        gate.go_on();
+        removal.join().unwrap()
+    });
+    assert!(matches!(report.end, End::Complete), "{report:?}");
+    assert_eq!(report.answers.failed, 0);
+    assert!(!group.masters().contains(&victim), "its replica stands in for it");
+    assert_eq!(keys_left(&group.masters(), "cart:*"), 0, "{report:?}");
+}
+
+#[test]
+fn a_master_without_a_replica_that_dies_is_a_fault_not_a_complete_flush() {
+    let mut group = Group::cluster(3, 0);
+    fill_cluster(&group, (0..3_000).map(|i| format!("cart:{i}:x")));
+    let endpoint = group.cluster_endpoint();
+    let victim = group.masters()[1];
+    group.kill(victim);
+    assert!(identify(&endpoint).is_err());
+    // Nobody waits for ever: whoever is asked first says stop.
+    let stopping = Impatient(Instant::now());
+    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &carts(), pace: Pace::Fast }, &stopping);
+    assert!(matches!(report.end, End::Stopped(Stop::Cancelled) | End::Fault(_)), "{report:?}");
+    assert_eq!(report.answers.removed, 0);
+}
+
+/// Cancels after two seconds.
+struct Impatient(Instant);
+
+impl Gate for Impatient {
+    fn admit(&self, wanted: u64) -> Result<u64, Stop> {
+        if self.0.elapsed() > Duration::from_secs(2) { Err(Stop::Cancelled) } else { Ok(wanted) }
+    }
+
+    fn answered(&self, _: u64, _: &Answers) {}
+}
+
+#[test]
+fn sentinels_name_the_master_and_the_one_that_takes_over() {
+    let mut group = Group::start(2, &[]);
+    let (first, second) = (group.ports[0], group.ports[1]);
+    let () = cmd("REPLICAOF").arg("127.0.0.1").arg(first).query(&mut connect(second).unwrap()).unwrap();
+    let mut sentinels = Vec::new();
+    for _ in 0..3 {
+        let port = free_port();
+        let file = group.folder.path().join(format!("sentinel-{port}.conf"));
+        std::fs::write(
+            &file,
+            format!(
+                "port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {first} 2\nsentinel down-after-milliseconds mymaster 1000\n\
+                 sentinel failover-timeout mymaster 5000\n"
+            ),
+        )
+        .unwrap();
+        let child = Command::new("redis-server").arg(&file).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
+        group.children.push(child);
+        sentinels.push(format!("127.0.0.1:{port}"));
+    }
+    let endpoint = Endpoint::of_sentinel("mymaster", &sentinels, 0, false).unwrap();
+    wait_until("the sentinels", || identify(&endpoint).is_ok());
+    wait_until("the sentinels' agreement", || {
+        sentinels.iter().all(|sentinel| {
+            let port = sentinel.rsplit_once(':').unwrap().1.parse().unwrap();
+            let told = connect(port).and_then(|mut con| cmd("SENTINEL").arg("CKQUORUM").arg("mymaster").query::<String>(&mut con).ok());
+            told.is_some_and(|told| told.starts_with("OK 3"))
+        })
+    });
+    let keys: Vec<Vec<u8>> = (0..40_000).map(|i| format!("cart:{i}:x").into_bytes()).collect();
+    let mut master = connect(first).unwrap();
+    set_all(&mut master, &keys);
+    wait_until("replication", || cmd("WAIT").arg(1).arg(1_000).query::<i64>(&mut master).unwrap() == 1);
+    let before = identify(&endpoint).unwrap();
+    let gate = Hold::at(12_000);
+    let report = std::thread::scope(|threads| {
+        let removal = threads.spawn(|| remove_from(&endpoint, &gate));
+        wait_until("a third of it", || gate.holds());
+        group.kill(first);
+        gate.go_on();
+        removal.join().unwrap()
+    });
+    assert!(matches!(report.end, End::Complete), "{report:?}");
+    assert_ne!(report.run_id, before.run_id, "the pass that counts was on the new master");
+    assert_eq!(keys_left(&[second], "cart:*"), 0, "{report:?}");
+}
