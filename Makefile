@@ -3,6 +3,7 @@
 # make check   format and lints only
 # make build   the release binary, one file, at target/release/stalewatch
 # make bench   benchmarks; figures in target/bench/summary.json
+# make bench-full  the same at the large sizes
 # make setup   installs what is missing; the others do that by themselves
 
 SHELL := /bin/sh
@@ -20,7 +21,7 @@ ISLANDS := $(shell find src -name '*.rs' -not -path 'src/server/*' -not -path 's
 PUBLIC := $(shell find style public -type f)
 WASM_OPT := $(firstword $(wildcard end2end/node_modules/.bin/wasm-opt) $(shell command -v wasm-opt 2>/dev/null))
 
-.PHONY: run test check build bench setup assets budget
+.PHONY: run test check build bench bench-full setup assets budget
 
 run: assets
 	@cargo build --features ssr
@@ -64,4 +65,10 @@ build: assets
 
 bench: assets
 	@.ci/setup test
-	cargo bench --features ssr --bench flush --bench web
+	cargo bench --features ssr --bench flush --bench ingest --bench web
+
+# The large sizes: half an hour and more.
+bench-full: assets
+	@.ci/setup test
+	STALEWATCH_BENCH_KEYS=5000000 cargo bench --features ssr --bench flush
+	STALEWATCH_BENCH_EVENTS=2000000 cargo bench --features ssr --bench ingest

@@ -5,11 +5,12 @@
 //! Every figure is a ratio of medians over rounds in which all ways take turns. `STALEWATCH_BENCH_KEYS` sets another size.
 
 mod report;
+mod serve;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use redis::{Connection, Value, cmd};
 use report::median;
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use scraper::{Html, Selector};
+use serve::Serve;
 use stalewatch::server::config::Environment;
 use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Servers};
 
@@ -44,23 +46,13 @@ impl Taken {
     }
 }
 
-/// `stalewatch serve`, ended with the benchmark.
-struct Serve {
-    child: Child,
-    url: String,
+/// The server with sessions of several people: each may plan ten flushes an hour.
+struct Console {
+    serve: Serve,
     client: reqwest::Client,
-    /// Sessions of several people: each may plan ten flushes an hour.
     cookies: Vec<String>,
     database: sqlx::PgPool,
     planned: usize,
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::main]
@@ -78,12 +70,12 @@ async fn main() {
     std::fs::write(&secret, password).expect("the folder can be written");
     let config = folder.path().join("stalewatch.toml");
     let text = format!(
-        "[[target]]\nname = \"main\"\nurl = \"{read_url}\"\nflush = {{ user = \"{user}\", password_file = \"{}\" }}\nmax_flushes_per_hour = 1000\n\
+        "[[target]]\nname = \"main\"\nurl = \"{read_url}\"\nflush = {{ user = \"{user}\", password_file = \"{}\" }}\nmax_flushes_per_hour = 1000\napprovals = \"never\"\n\
          [[prefix]]\nname = \"{SCOPE}\"\ntarget = \"main\"\n",
         secret.display()
     );
     std::fs::write(&config, text).expect("the folder can be written");
-    let mut serve = Serve::start(&servers.postgres.database_url(), &config, &folder.path().join("data")).await;
+    let mut console = Console::start(&servers.postgres.database_url(), &config, &folder.path().join("data")).await;
 
     let mut taken = Taken::default();
     let mut con = connect(&url);
@@ -104,14 +96,14 @@ async fn main() {
                     taken.note("insight_p99", p99);
                 }
                 "ours_bystander" => {
-                    let plan = serve.plan("normal").await;
-                    let (p50, p99) = beside(&url, async || serve.flush(&plan).await.0).await;
+                    let plan = console.plan("normal").await;
+                    let (p50, p99) = beside(&url, async || console.flush(&plan).await.0).await;
                     taken.note("ours_p50", p50);
                     taken.note("ours_p99", p99);
                 }
                 way => {
-                    let plan = serve.plan(if way == "ours" { "fast" } else { "normal" }).await;
-                    let (removal, whole) = serve.flush(&plan).await;
+                    let plan = console.plan(if way == "ours" { "fast" } else { "normal" }).await;
+                    let (removal, whole) = console.flush(&plan).await;
                     taken.note(way, removal);
                     taken.note(if way == "ours" { "ours_verified" } else { "ours_normal_verified" }, whole);
                 }
@@ -121,7 +113,7 @@ async fn main() {
         }
         println!("round {} of {ROUNDS} done", round + 1);
     }
-    drop(serve);
+    drop(console);
     servers.stop().await;
 
     println!("\nmedians over {ROUNDS} rounds, {keys} keys, {} in scope", keys.div_ceil(SHARE));
@@ -285,44 +277,25 @@ async fn beside(url: &str, mut work: impl AsyncFnMut() -> f64) -> (f64, f64) {
     (at(50), at(99))
 }
 
-impl Serve {
+impl Console {
     async fn start(database_url: &str, config: &std::path::Path, data: &std::path::Path) -> Self {
-        let stalewatch = |arguments: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_stalewatch"));
-            command.args(arguments).arg("--config").arg(config).arg("--data-dir").arg(data).env("DATABASE_URL", database_url);
-            command
-        };
-        let mut child =
-            stalewatch(&["serve", "--json", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().expect("the server starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the server says when it is ready");
-        let ready: serde_json::Value = serde_json::from_str(&line).expect("the ready line is JSON");
-        let url = ready["url"].as_str().expect("the ready line names the address").trim_end_matches('/').to_owned();
+        let serve = Serve::start(database_url, config, data);
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a plain client");
-        let mut serve = Self {
-            child,
-            url,
-            client,
-            cookies: Vec::new(),
-            database: sqlx::PgPool::connect(database_url).await.expect("Postgres answers"),
-            planned: 0,
-        };
-        for (email, role) in [("a@example.com", "operator"), ("b@example.com", "operator"), ("c@example.com", "operator")] {
-            let made =
-                stalewatch(&["user", "add", "--email", email, "--role", role, "--generate", "--json"]).output().expect("user add runs");
-            let user: serde_json::Value = serde_json::from_slice(&made.stdout).expect("user add prints JSON");
+        let database = sqlx::PgPool::connect(database_url).await.expect("Postgres answers");
+        let mut console = Self { serve, client, cookies: Vec::new(), database, planned: 0 };
+        for email in ["a@example.com", "b@example.com", "c@example.com"] {
+            let user = console.serve.run(&["user", "add", "--email", email, "--role", "operator", "--generate", "--json"]);
             let password = user["password"].as_str().expect("a password");
-            let answer = serve.post("/sign-in", "", &[("email", email), ("password", password)]).await;
-            serve.cookies.push(answer[SET_COOKIE].to_str().expect("a cookie").split(';').next().expect("name and value").to_owned());
+            let answer = console.post("/sign-in", "", &[("email", email), ("password", password)]).await;
+            console.cookies.push(answer[SET_COOKIE].to_str().expect("a cookie").split(';').next().expect("name and value").to_owned());
         }
-        serve
+        console
     }
 
     /// A form that has to be accepted.
     async fn post(&self, path: &str, cookie: &str, fields: &[(&str, &str)]) -> HeaderMap {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = self.client.post(format!("{}{path}", self.url)).header(ORIGIN, &self.url).header(COOKIE, cookie);
+        let request = self.client.post(format!("{}{path}", self.serve.url)).header(ORIGIN, &self.serve.url).header(COOKIE, cookie);
         let response =
             request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("the server answers");
         assert_eq!(response.status(), 303, "{path} is accepted; Retry-After: {:?}", response.headers().get(RETRY_AFTER));
@@ -331,7 +304,8 @@ impl Serve {
 
     /// `data-…` of the flush's page.
     async fn look(&self, path: &str, cookie: &str) -> BTreeMap<String, String> {
-        let response = self.client.get(format!("{}{path}", self.url)).header(COOKIE, cookie).send().await.expect("the server answers");
+        let response =
+            self.client.get(format!("{}{path}", self.serve.url)).header(COOKIE, cookie).send().await.expect("the server answers");
         let page = Html::parse_document(&response.text().await.expect("a whole page"));
         let main = page.select(&Selector::parse("main").expect("a selector")).next().expect("a page has a main part");
         main.value().attrs().filter_map(|(name, value)| Some((name.strip_prefix("data-")?.to_owned(), value.to_owned()))).collect()

@@ -5,6 +5,7 @@ use crate::support::{Answer, TestApp};
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use stalewatch::server::clock::Clock;
 use stalewatch::server::config::{Config, Environment, TargetUrls};
 use stalewatch::server::service::rollups;
@@ -261,6 +262,43 @@ async fn while_postgres_is_away_events_are_refused_promptly_and_taken_when_it_is
     let answer = series(&test, &read, "prefix=cart:%7Bid%7D&metric=hits&from=-1h").await;
     assert_eq!(answer["total"]["value"], json!(2.0));
     assert!(!answer["gaps"].as_array().unwrap().is_empty(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_postgres_that_freezes_under_load_holds_nobody_longer_than_five_seconds() {
+    let test = start().await;
+    let ingest = test.token(Kind::Ingest, "accounts-api").await;
+    let body = |sender: usize| {
+        let event = |place| json!({"id": format!("f-{sender}-{place}"), "type": "access", "at": minute(), "key": "cart:1", "hits": 1});
+        Value::Array((0..300).map(event).collect())
+    };
+    assert_eq!(test.post_events(&ingest, &body(0)).await.status, StatusCode::OK);
+    // Nothing that needs these tables gets an answer: the token's check and the writers both hang.
+    let mut frozen = PgConnection::connect(&test.database.admin_url).await.unwrap();
+    frozen.execute("BEGIN; LOCK TABLE events.raw, control.tokens IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await; // what is remembered of the token has to be asked for again
+    let sends = (1..=50).map(|sender| {
+        let (test, ingest, events) = (&test, &ingest, body(sender));
+        async move {
+            let asked = Instant::now();
+            (test.post_events(ingest, &events).await, asked.elapsed())
+        }
+    });
+    for (answer, took) in futures::future::join_all(sends).await {
+        assert!(matches!(answer.status.as_u16(), 429 | 503), "{}", answer.body);
+        assert!(!answer.header("retry-after").is_empty() && took < Duration::from_secs(5), "{took:?}");
+    }
+    let asked = Instant::now();
+    assert_eq!(test.post_events(&ingest, &body(51)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(asked.elapsed() < Duration::from_secs(1), "later ones are told at once: {:?}", asked.elapsed());
+    frozen.execute("ROLLBACK").await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while test.post_events(&ingest, &body(51)).await.status != StatusCode::OK {
+        assert!(Instant::now() < deadline, "events are taken in again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let recount = rollups::recount(&test.app.pools.events, test.app.config().retention, test.app.clock.now()).await.unwrap();
+    assert_eq!(recount.differences, []);
 }
 
 #[tokio::test]

@@ -71,13 +71,20 @@ pub async fn require(app: AppState, needs: Needs, mut request: Request, next: Ne
             None => person(&app, Permission::Read, &mut request).await.map_err(Refused::into_error),
         }
         .map_err(|error| problem(&error)),
-        Needs::Ingest => token(&app, Kind::Ingest, &mut request).await.map_err(|error| problem(&error)),
+        Needs::Ingest => {
+            request.extensions_mut().insert(Arrived(tokio::time::Instant::now()));
+            token(&app, Kind::Ingest, &mut request).await.map_err(|error| problem(&error))
+        }
     };
     match passed {
         Ok(()) => next.run(request).await,
         Err(response) => response,
     }
 }
+
+/// When a request with events came, before anything was asked about it: what it may wait for counts from here.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived(pub tokio::time::Instant);
 
 enum Refused {
     SignedOut,
@@ -194,7 +201,7 @@ async fn find_token(app: &AppState, text: String) -> Result<Token, Error> {
     }
 }
 
-/// How long a token's check may take before Postgres counts as away. With what ingest waits for a commit this stays below 5 seconds.
+/// How long a token's check may take before Postgres counts as away.
 const TOKEN_PATIENCE: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 /// To the sign-in, and from there back to where they wanted to go.

@@ -10,7 +10,7 @@ mod remembered;
 pub use crate::domain::operator::Viewer;
 pub use answer::{page_of, problem};
 pub use cross_site::{cross_site, guard};
-pub use door::{Door, Needs, require};
+pub use door::{Arrived, Door, Needs, require};
 pub use remembered::RememberedTokens;
 
 use crate::error::Error;

@@ -42,7 +42,7 @@ fn target(table: Table<'_, '_>, urls: TargetUrls, max_flushes_per_hour: u32) -> 
         flush.finish();
     }
     target.login = identity(&table, false);
-    target.tls = table.table("tls", "`tls` of a target").and_then(tls);
+    target.tls = table.table("tls", "`tls` of a target").map(tls);
     for entry in table.strings("protected").unwrap_or_default() {
         match unescape(entry.value) {
             Ok(bytes) if bytes.is_empty() => {
@@ -148,7 +148,7 @@ fn check_url(url: &str) -> Result<(), String> {
     match scheme {
         "redis" | "rediss" => {}
         "redis+unix" | "unix" => {
-            let path = reqwest::Url::parse(url).map(|url| url.path().len()).unwrap_or(0);
+            let path = reqwest::Url::parse(url).map_or(0, |url| url.path().len());
             return if path > 1 { Ok(()) } else { Err(format!("`url` names no socket: {scheme}:///run/redis/redis.sock?db=0")) };
         }
         "redis-sentinel" | "rediss-sentinel" => {
@@ -182,12 +182,12 @@ fn identity(table: &Table<'_, '_>, needed: bool) -> Option<Login> {
     user.zip(password).map(|(user, password)| Login { user: user.value.to_owned(), password: password.value })
 }
 
-fn tls(table: Table<'_, '_>) -> Option<Tls> {
+fn tls(table: Table<'_, '_>) -> Tls {
     let authority = table.file("ca_file");
     let (certificate, key) = (table.file("cert_file"), table.file("key_file"));
     if table.has("cert_file") != table.has("key_file") {
         table.problem(table.line, "`tls` takes `cert_file` and `key_file` together: the certificate of this client and its key");
     }
     table.finish();
-    Some(Tls { authority, client: certificate.zip(key) })
+    Tls { authority, client: certificate.zip(key) }
 }

@@ -16,6 +16,8 @@ const WAITING: usize = 4;
 /// A batch that the writers have no room for is sent again, as any application would.
 const TRIES: u32 = 40;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How long one body may wait for its commit.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of the past.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +107,7 @@ fn body_of(events: &[impl Serialize]) -> Result<Vec<u8>, serde_json::Error> {
 async fn take_in(ingest: &Ingest, sender: &Sender, body: &[u8], ages: Ages) -> Result<(u64, u64), NotTaken> {
     let mut tries = 0;
     loop {
-        match ingest.submit(sender, body, Format::Ndjson, ages).await {
+        match ingest.submit(sender, body, Format::Ndjson, ages, Instant::now() + PATIENCE).await {
             Ok(taken) => {
                 if let Some(rejected) = taken.rejected.first() {
                     tracing::debug!(rejected.code = rejected.code.as_str(), rejected.detail = %rejected.detail, "part of the history is rejected");

@@ -2,7 +2,7 @@
 
 use crate::domain::event::{Ages, Origin};
 use crate::error::Error;
-use crate::server::auth::problem;
+use crate::server::auth::{Arrived, problem};
 use crate::server::ingest::{BodyError, Format, LISTED_MAX, NotTaken, Sender, Taken};
 use crate::server::service::accounts::Token;
 use crate::server::state::AppState;
@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 use serde::Serialize;
 use std::io::Read as _;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Largest body, before and after decompression.
 pub const BODY_MAX: usize = 2 * 1024 * 1024;
@@ -22,6 +23,10 @@ pub const BODY_MAX: usize = 2 * 1024 * 1024;
 const DRAIN_MAX: usize = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a request may wait for anything else, from its arrival on: within 5 seconds a sender knows that Postgres is away. One whose body
+/// came slowly has at least the second.
+const PATIENCE: Duration = Duration::from_millis(4_700);
+const AFTER_BODY: Duration = Duration::from_secs(2);
 /// When to come again: while Postgres is away, and while the writers are behind.
 const AWAY_RETRY_S: u32 = 5;
 const BUSY_RETRY_S: u32 = 1;
@@ -63,8 +68,14 @@ pub struct RejectedEvent {
     ),
     security(("ingest" = []))
 )]
-pub async fn submit(State(app): State<AppState>, Extension(token): Extension<Token>, headers: HeaderMap, body: Body) -> Response {
-    match take(&app, token, &headers, body).await {
+pub async fn submit(
+    State(app): State<AppState>,
+    Extension(token): Extension<Token>,
+    Extension(Arrived(arrived)): Extension<Arrived>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match take(&app, token, arrived, &headers, body).await {
         Ok(done) => Json(answer(done)).into_response(),
         Err(error) => problem(&error),
     }
@@ -81,15 +92,16 @@ fn answer(taken: Taken) -> Answer {
     Answer { accepted: taken.accepted, duplicates: taken.duplicates, rejected, rejected_total }
 }
 
-async fn take(app: &AppState, token: Token, headers: &HeaderMap, body: Body) -> Result<Taken, Error> {
+async fn take(app: &AppState, token: Token, arrived: Instant, headers: &HeaderMap, body: Body) -> Result<Taken, Error> {
     let format = format(headers)?;
     let zipped = zipped(headers)?;
     let body = tokio::time::timeout(BODY_PATIENCE, collect(body)).await.map_err(|_| {
         Error::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body took too long to arrive. Nothing was taken; send it again.")
     })??;
+    let deadline = (arrived + PATIENCE).max(Instant::now() + AFTER_BODY);
     let body = if zipped { unzip(&body)? } else { body };
     let sender = Sender::new(token.source, token.target, Origin::App);
-    app.ingest.submit(&sender, &body, format, Ages::LIVE).await.map_err(|cause| {
+    app.ingest.submit(&sender, &body, format, Ages::LIVE, deadline).await.map_err(|cause| {
         let detail = cause.to_string();
         match cause {
             NotTaken::Body(BodyError::Malformed(_)) => Error::new(StatusCode::BAD_REQUEST, "malformed", detail),

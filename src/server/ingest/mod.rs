@@ -25,14 +25,16 @@ use sqlx::PgPool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Requests that wait for the writers.
 const QUEUE: usize = 256;
 /// Their rows, in KiB of memory.
 const QUEUE_KIB: usize = 24 * 1024;
-/// How long a request waits for room, then for its commit. Together less than the 5 seconds in which a caller is told that Postgres is away.
+/// How long a request waits for room.
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
-const COMMIT_PATIENCE: Duration = Duration::from_millis(3_500);
+/// How long events that did not come by request wait for their commit.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Who sends.
 #[derive(Clone, Debug)]
@@ -69,7 +71,9 @@ pub enum NotTaken {
     #[error("More events are waiting to be written than there is room for. Nothing of this request was taken; send it again.")]
     Busy,
     /// It may have been written nevertheless: what is sent again is then a duplicate.
-    #[error("Postgres does not answer, so the events could not be committed. Send them again: what was written nevertheless counts once.")]
+    #[error(
+        "Postgres does not answer in time, so nobody knows whether the events are committed. Send them again: what was written nevertheless counts once."
+    )]
     Away,
 }
 
@@ -137,15 +141,15 @@ impl Ingest {
         &self.0.standing
     }
 
-    /// Takes a body of events in.
-    pub async fn submit(&self, sender: &Sender, body: &[u8], format: Format, ages: Ages) -> Result<Taken, NotTaken> {
+    /// Takes a body of events in, or says by the `deadline` that it cannot.
+    pub async fn submit(&self, sender: &Sender, body: &[u8], format: Format, ages: Ages, deadline: Instant) -> Result<Taken, NotTaken> {
         if self.0.standing.is_away() {
             return Err(NotTaken::Away);
         }
         let registry = self.registry();
         let context = self.context(sender, &registry, ages);
         let prepared = prepare::prepare(body, format, &context)?;
-        self.write(sender, prepared).await
+        self.write(sender, prepared, deadline).await
     }
 
     /// Takes events in that were never text: the demo's history, collectors.
@@ -164,18 +168,18 @@ impl Ingest {
         for event in events {
             prepared.add(event, &context);
         }
-        self.write(sender, prepared).await
+        self.write(sender, prepared, Instant::now() + PATIENCE).await
     }
 
     fn context<'c>(&'c self, sender: &'c Sender, registry: &'c Registry, ages: Ages) -> Context<'c> {
         Context { sender, registry, read_paths: &self.0.read_paths, now: self.0.clock.now(), ages }
     }
 
-    async fn write(&self, sender: &Sender, mut prepared: Prepared) -> Result<Taken, NotTaken> {
+    async fn write(&self, sender: &Sender, mut prepared: Prepared, deadline: Instant) -> Result<Taken, NotTaken> {
         let mut taken = Taken { accepted: 0, duplicates: prepared.duplicates, rejected: std::mem::take(&mut prepared.rejected) };
         let newest_at_us = prepared.newest_at_us;
         if !prepared.rows.is_empty() {
-            let written = self.queue(prepared).await?;
+            let written = self.queue(prepared, deadline).await?;
             taken.accepted = written.accepted;
             taken.duplicates += written.duplicates;
             taken.rejected.extend(written.rejected);
@@ -185,22 +189,22 @@ impl Ingest {
         Ok(taken)
     }
 
-    async fn queue(&self, prepared: Prepared) -> Result<Written, NotTaken> {
+    async fn queue(&self, prepared: Prepared, deadline: Instant) -> Result<Written, NotTaken> {
         let weight = u32::try_from(prepared.weight().div_ceil(1024).clamp(1, QUEUE_KIB)).unwrap_or(1);
         let room = Arc::clone(&self.0.room).acquire_many_owned(weight);
-        let room = tokio::time::timeout(ROOM_PATIENCE, room).await.map_err(|_| NotTaken::Busy)?.map_err(|_| NotTaken::Away)?;
+        let room = tokio::time::timeout_at(deadline.min(Instant::now() + ROOM_PATIENCE), room)
+            .await
+            .map_err(|_| NotTaken::Busy)?
+            .map_err(|_| NotTaken::Away)?;
         let (reply, answer) = oneshot::channel();
         self.0.queue.try_send(Submission { prepared, reply, room }).map_err(|full| match full {
             mpsc::error::TrySendError::Full(_) => NotTaken::Busy,
             mpsc::error::TrySendError::Closed(_) => NotTaken::Away,
         })?;
-        match tokio::time::timeout(COMMIT_PATIENCE, answer).await {
+        // Whether Postgres is away is for the writers to say: whoever only waited long in a queue does not know.
+        match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(written)) => written.ok_or(NotTaken::Away),
-            Ok(Err(_)) => Err(NotTaken::Away),
-            Err(_) => {
-                self.0.standing.note_away(self.0.clock.now());
-                Err(NotTaken::Away)
-            }
+            Ok(Err(_)) | Err(_) => Err(NotTaken::Away),
         }
     }
 

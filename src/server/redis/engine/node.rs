@@ -126,9 +126,9 @@ impl<'a, G: Gate> NodeRun<'a, G> {
         waiting: &mut VecDeque<Vec<u8>>,
         under_way: &mut VecDeque<UnderWay>,
     ) -> Result<Option<Stop>, Fault> {
-        let (scope, pace) = (self.run.work.scope, self.run.work.pace);
+        let scope = self.run.work.scope;
         let pattern = scope.match_pattern();
-        let mut stepper = Stepper::new(pace);
+        let mut stepper = Stepper::new(self.run.work.pace);
         let (mut cursor, mut scanned, mut steps, mut packed) = (0, false, 0_u32, Vec::new());
         let mut found: Vec<Vec<u8>> = Vec::new();
         // What the reply of the page under way waited here for, not there.
@@ -193,7 +193,7 @@ impl<'a, G: Gate> NodeRun<'a, G> {
                         (books.count, books.step) = (count, took);
                     });
                     steps += 1;
-                    std::thread::sleep(pace.rest(took));
+                    std::thread::sleep(self.run.work.pace.rest(took));
                     if steps.is_multiple_of(PING_EVERY) && under_way.is_empty() {
                         link.ping()?;
                     }
