@@ -58,6 +58,14 @@ codes! {
     FlushPlanFailed = "flush.plan_failed",
     FlushRefused = "flush.refused",
     FlushConfirmed = "flush.confirmed",
+    FlushApproved = "flush.approved",
+    FlushRejected = "flush.rejected",
+    /// One admin alone went on without a second person.
+    FlushBreakGlass = "flush.break_glass",
+    /// The requester's start of an approved flush: the intent.
+    FlushStarting = "flush.starting",
+    /// A flush that was cut off goes on.
+    FlushResumed = "flush.resumed",
     /// Many more keys than planned were found at the start: nothing was removed, it has to be confirmed again.
     FlushDrifted = "flush.drifted",
     FlushStarted = "flush.started",

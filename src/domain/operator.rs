@@ -25,6 +25,8 @@ pub enum Permission {
     Flush,
     /// Approve or reject a wide flush.
     Approve,
+    /// Go on without a second person, where the configuration lets.
+    BreakGlass,
     /// Run `audit verify` and export the audit.
     Audit,
     /// Add and close review actions.
@@ -61,7 +63,7 @@ impl Role {
             Permission::Approve => self == Role::Approver,
             Permission::Audit => matches!(self, Role::Auditor | Role::Admin),
             Permission::Review => self != Role::Viewer,
-            Permission::Administer => self == Role::Admin,
+            Permission::Administer | Permission::BreakGlass => self == Role::Admin,
         }
     }
 }

@@ -119,14 +119,17 @@ impl Plan {
         if reason.chars().count() < REASON_MIN {
             return Err(ConfirmError::ReasonTooShort);
         }
-        let unfit =
-            |text: &str| text.chars().count() > REASON_MAX || text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
         if unfit(reason) || unfit(incident) {
             return Err(ConfirmError::ReasonUnfit);
         }
         let (reason, incident) = (reason.to_owned(), (!incident.is_empty()).then(|| incident.to_owned()));
         Ok(ConfirmedPlan { plan: self, reason, incident })
     }
+}
+
+/// Too long to keep, or not text.
+pub(super) fn unfit(text: &str) -> bool {
+    text.chars().count() > REASON_MAX || text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Whether two escaped texts name the same bytes; spaces around the typed one are forgiven.

@@ -82,7 +82,7 @@ impl State {
         matches!(self, State::Starting | State::Running | State::Paused | State::Verifying)
     }
 
-    /// Nothing more happens to it (in this release `resume` does not exist).
+    /// Nothing more happens to it.
     pub fn is_final(self) -> bool {
         matches!(
             self,
@@ -91,12 +91,24 @@ impl State {
                 | State::Rejected
                 | State::Completed
                 | State::CompletedWithResidue
-                | State::StoppedAtCap
-                | State::AutoStopped
                 | State::Cancelled
                 | State::Failed
-                | State::Interrupted
         )
+    }
+
+    /// It was cut off: for a while a person may go on with it, and nobody else does.
+    pub fn may_resume(self) -> bool {
+        matches!(self, State::StoppedAtCap | State::AutoStopped | State::Interrupted)
+    }
+
+    /// Nothing more happens to it by itself.
+    pub fn has_ended(self) -> bool {
+        self.is_final() || self.may_resume()
+    }
+
+    /// It waits for a person: a second one to approve it, or its requester to start it.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, State::AwaitingApproval | State::Approved)
     }
 
     /// Removing has begun in it or before it, so that counts and a verdict mean something.
@@ -149,8 +161,13 @@ impl Transition {
     /// A planning scan ended with a plan.
     pub const PLANNED: Self = Self { from: State::Planning, to: State::Planned };
     pub const PLAN_FAILED: Self = Self { from: State::Planning, to: State::PlanFailed };
-    pub const EXPIRED: Self = Self { from: State::Planned, to: State::Expired };
-    /// The confirmation: the intent.
+    /// A wide flush is confirmed, and waits for a second person.
+    pub const AWAITING: Self = Self { from: State::Planned, to: State::AwaitingApproval };
+    pub const APPROVED: Self = Self { from: State::AwaitingApproval, to: State::Approved };
+    pub const REJECTED: Self = Self { from: State::AwaitingApproval, to: State::Rejected };
+    /// The requester's start after the approval.
+    pub const START_APPROVED: Self = Self { from: State::Approved, to: State::Starting };
+    /// The confirmation of a narrow flush: the intent.
     pub const CONFIRMED: Self = Self { from: State::Planned, to: State::Starting };
     /// The recount found many more keys than the plan: confirm again.
     pub const DRIFTED: Self = Self { from: State::Starting, to: State::Planned };
@@ -179,9 +196,41 @@ mod tests {
         }
     }
 
+    /// The whole machine, as it is meant: who may follow whom, and nobody else.
     #[test]
-    fn nothing_leaves_a_finished_flush_but_a_resume() {
-        for state in State::ALL.into_iter().filter(|state| state.is_final()) {
+    fn the_steps_are_these_and_no_others() {
+        let table = [
+            ("planning", "planned plan_failed"),
+            ("planned", "expired awaiting_approval starting"),
+            ("plan_failed", ""),
+            ("expired", ""),
+            ("awaiting_approval", "expired approved rejected cancelled"),
+            ("approved", "expired starting cancelled"),
+            ("rejected", ""),
+            ("starting", "planned running cancelled failed interrupted"),
+            ("running", "paused verifying stopped_at_cap auto_stopped cancelled failed interrupted"),
+            ("paused", "running stopped_at_cap auto_stopped cancelled failed interrupted"),
+            ("verifying", "completed completed_with_residue interrupted"),
+            ("completed", ""),
+            ("completed_with_residue", ""),
+            ("stopped_at_cap", "starting"),
+            ("auto_stopped", "starting"),
+            ("cancelled", ""),
+            ("failed", ""),
+            ("interrupted", "starting"),
+        ];
+        assert_eq!(table.map(|(state, _)| state), State::ALL.map(State::as_str));
+        for (state, (_, nexts)) in State::ALL.into_iter().zip(table) {
+            let found: Vec<_> = State::ALL.into_iter().filter(|next| state.to(*next).is_some()).map(State::as_str).collect();
+            assert_eq!(found.join(" "), nexts, "{state}");
+            assert_eq!(state.is_final(), found.is_empty(), "{state}");
+            assert_eq!(state.may_resume(), state.has_removed() && !state.is_final(), "{state}");
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_an_ended_flush_but_a_resume() {
+        for state in State::ALL.into_iter().filter(|state| state.has_ended()) {
             for next in State::ALL {
                 assert!(state.to(next).is_none() || next == State::Starting, "{state} to {next}");
             }
@@ -192,7 +241,7 @@ mod tests {
     fn removing_starts_only_after_a_confirmed_plan() {
         let before: Vec<_> = State::ALL.into_iter().filter(|state| state.to(State::Running).is_some()).collect();
         assert_eq!(before, [State::Starting, State::Paused]);
-        let confirmed: Vec<_> = State::ALL.into_iter().filter(|state| state.to(State::Starting).is_some() && !state.is_final()).collect();
+        let confirmed: Vec<_> = State::ALL.into_iter().filter(|state| state.to(State::Starting).is_some() && !state.has_ended()).collect();
         assert_eq!(confirmed, [State::Planned, State::Approved]);
     }
 
@@ -201,7 +250,10 @@ mod tests {
         for step in [
             Transition::PLANNED,
             Transition::PLAN_FAILED,
-            Transition::EXPIRED,
+            Transition::AWAITING,
+            Transition::APPROVED,
+            Transition::REJECTED,
+            Transition::START_APPROVED,
             Transition::CONFIRMED,
             Transition::DRIFTED,
             Transition::RUNNING,

@@ -58,6 +58,12 @@ fn target(table: Table<'_, '_>, urls: TargetUrls, max_flushes_per_hour: u32) -> 
     if let Some(found) = table.word("approvals", &[("never", Approvals::Never), ("wide", Approvals::Wide)]) {
         target.approvals = found.value;
     }
+    if let Some(found) = table.boolean("break_glass") {
+        target.break_glass = found.value;
+        if found.value && target.approvals == Approvals::Never {
+            table.warning(found.line, "`break_glass` has no effect where `approvals` is \"never\": nobody has to be asked");
+        }
+    }
     if let Some(found) = table.integer("max_flushes_per_hour", MAX_FLUSHES) {
         target.max_flushes_per_hour = u32::try_from(found.value).unwrap_or(u32::MAX);
     }

@@ -77,6 +77,8 @@ pub struct Target {
     /// Above it a flush is wide and carries its own cap.
     pub max_keys: u64,
     pub approvals: Approvals,
+    /// One admin alone may go on with a wide flush.
+    pub break_glass: bool,
     /// In an hour, by everybody together.
     pub max_flushes_per_hour: u32,
     /// The byte between segments of this target's keys.
@@ -124,8 +126,8 @@ pub struct Tls {
 /// Whether a wide flush needs a second person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approvals {
-    Wide,
     #[default]
+    Wide,
     Never,
 }
 
@@ -268,6 +270,7 @@ impl Target {
             protected: Vec::new(),
             max_keys: Config::DEFAULT_MAX_KEYS,
             approvals: Approvals::default(),
+            break_glass: false,
             max_flushes_per_hour: Config::DEFAULT_MAX_FLUSHES_PER_HOUR,
             delimiter: DEFAULT_DELIMITER,
             line: 0,

@@ -1,4 +1,4 @@
-//! `/flush` and `/flush/{id}`: planning, confirming, cancelling. Every step works as a plain form; a refusal is the same page with what was typed.
+//! `/flush` and `/flush/{id}`: planning, confirming, approving, starting, cancelling. Every step works as a plain form; a refusal is the same page with what was typed.
 
 use super::to_the_end;
 use crate::domain::flush::Typed;
@@ -6,7 +6,7 @@ use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::server::auth::{Viewer, page_of};
 use crate::server::pages::flush::{Wanted, draw, draw_plan};
-use crate::server::service::flush::{self, Asked, Refused};
+use crate::server::service::flush::{self, Asked, Pressed, Refused};
 use crate::server::state::AppState;
 use axum::Form;
 use axum::extract::{Path, State};
@@ -41,6 +41,7 @@ pub struct FlushForm {
     typed_count: String,
     reason: String,
     incident: String,
+    scope_hash: String,
 }
 
 /// `POST /flush`.
@@ -77,8 +78,9 @@ pub async fn plan(State(app): State<AppState>, viewer: Viewer, Form(form): Form<
 pub async fn act(State(app): State<AppState>, viewer: Viewer, Path(id): Path<String>, Form(form): Form<FlushForm>) -> Response {
     let Ok(number) = id.parse::<i64>() else { return page_of(&Error::not_found("flush at this address")) };
     let work = {
-        let (app, viewer, form) = (app.clone(), viewer.clone(), form.clone());
-        async move { carry_out(&app, &viewer, number, &form).await }
+        let (app, viewer) = (app.clone(), viewer.clone());
+        let pressed = form.pressed();
+        async move { flush::press(&app, &viewer, number, &pressed).await }
     };
     let refused = match to_the_end(work).await {
         Ok(Ok(next)) => return Redirect::to(&format!("/flush/{next}")).into_response(),
@@ -100,22 +102,19 @@ pub async fn act(State(app): State<AppState>, viewer: Viewer, Path(id): Path<Str
     with_retry(draw(&app, &viewer, refused.error.status, &id, Some(refusal), "").await, &refused.error)
 }
 
-/// Does what was asked for; the flush to be shown next.
-async fn carry_out(app: &AppState, viewer: &Viewer, id: i64, form: &FlushForm) -> Result<i64, Refused> {
-    match form.wish.as_str() {
-        "" | "confirm" => {
-            let typed = Typed {
-                target: form.typed_target.clone(),
-                scope: form.typed_scope.clone(),
-                count: form.typed_count.clone(),
-                reason: form.reason.clone(),
-                incident: form.incident.clone(),
-            };
-            flush::confirm(app, viewer, id, &typed).await.map(|()| id)
+impl FlushForm {
+    fn pressed(&self) -> Pressed {
+        Pressed {
+            wish: self.wish.clone(),
+            typed: Typed {
+                target: self.typed_target.clone(),
+                scope: self.typed_scope.clone(),
+                count: self.typed_count.clone(),
+                reason: self.reason.clone(),
+                incident: self.incident.clone(),
+            },
+            scope_hash: self.scope_hash.clone(),
         }
-        "cancel" => flush::cancel(app, viewer, id).await.map(|()| id),
-        "replan" => flush::replan(app, viewer, id).await,
-        wish => Err(flush::unavailable(app, viewer, id, wish).await),
     }
 }
 

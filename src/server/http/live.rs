@@ -57,7 +57,8 @@ async fn draw(app: &AppState, viewer: &Viewer, asked: &Asked, ranged: &Ranged, f
     match asked.of.as_str() {
         "quality" => {
             let model = quality::load(app).await?;
-            Ok(Drawn { html: shell::fragment(|| strip_items(&model)), as_of: model.as_of, state: None })
+            let waiting = flush::waiting(app, viewer).await;
+            Ok(Drawn { html: shell::fragment(|| strip_items(&model, &waiting)), as_of: model.as_of, state: None })
         }
         "overview" => {
             let model = overview::load(app, &ranged.range(app.clock.now())?).await?;

@@ -13,7 +13,7 @@ pub mod users;
 use crate::domain::operator::Viewer;
 use crate::domain::range::{Preset, Range};
 use crate::error::Error;
-use crate::server::service::quality;
+use crate::server::service::{flush::waiting, quality};
 use crate::server::state::AppState;
 use crate::ui::components::frame::{Frame, Nav, body};
 use crate::ui::shell;
@@ -33,6 +33,7 @@ pub async fn frame_at(app: &AppState, viewer: &Viewer, at: Nav, range: &Range) -
     Frame {
         viewer: Some(viewer.clone()),
         quality: quality::load(app).await.ok(),
+        waiting: waiting(app, viewer).await,
         demo: app.shop.get().is_some(),
         at,
         range_query: range.query(),

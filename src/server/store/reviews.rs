@@ -104,6 +104,7 @@ pub struct Flushed {
     pub removed: i64,
     pub residue: Option<i64>,
     pub wide: bool,
+    pub break_glass: bool,
     pub verdict: Option<String>,
 }
 
@@ -112,7 +113,7 @@ pub async fn list_flushes(conn: &mut PgConnection, from: DateTime<Utc>, to: Date
     sqlx::query_as!(
         Flushed,
         r#"SELECT id, confirmed_at AS "at!", target, scope, mode, state, author AS by, reason, matched AS planned, removed, residue,
-                  cardinality(wide) > 0 AS "wide!", verdict
+                  cardinality(wide) > 0 AS "wide!", break_glass_reason IS NOT NULL AS "break_glass!", verdict
            FROM control.flushes WHERE confirmed_at >= $1 AND confirmed_at < $2 ORDER BY confirmed_at, id LIMIT 1000"#,
         from,
         to

@@ -123,6 +123,14 @@ pub async fn mark_password(conn: &mut PgConnection, id: i64, password_hash: &str
     Ok(())
 }
 
+/// The role of an account that is not disabled; until the transaction ends neither changes.
+pub async fn lock_role(conn: &mut PgConnection, id: i64) -> Result<Option<Role>, sqlx::Error> {
+    let found = sqlx::query_scalar!("SELECT role FROM control.users WHERE id = $1 AND disabled_at IS NULL FOR SHARE", id)
+        .fetch_optional(conn)
+        .await?;
+    found.map(|text| role(&text, id)).transpose()
+}
+
 /// How many enabled admins there are beside user `id`; their rows stay locked, so that two admins cannot disable each other at once.
 pub async fn count_other_admins(conn: &mut PgConnection, id: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(

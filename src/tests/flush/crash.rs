@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Another replica, as a process of its own, over the same database.
-struct Replica {
-    child: Child,
+pub(super) struct Replica {
+    pub child: Child,
     url: String,
     client: reqwest::Client,
     cookie: String,
@@ -20,7 +20,7 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(app: &TestApp, redis: &TestRedis, cookie: &str) -> Self {
+    pub fn start(app: &TestApp, redis: &TestRedis, cookie: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("stalewatch.toml");
         std::fs::write(&file, config_text(&redis.url, &redis.flush, "")).unwrap();
@@ -41,7 +41,7 @@ impl Replica {
         Self { child, url: ready["url"].as_str().unwrap().to_owned(), client, cookie: cookie.to_owned(), _folder: folder }
     }
 
-    async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.client.request(method, format!("{}{path}", self.url)).header("origin", &self.url).header("cookie", &self.cookie);
         Answer::of(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await

@@ -1,7 +1,9 @@
 //! Flushes over plain forms, against real Postgres and Redis: what goes, what stays, what is refused, and what the record says.
 
+mod approval;
 mod crash;
 mod refusals;
+mod resume;
 
 use crate::support::{Answer, Browser, TestApp, TestRedis, attribute, data};
 use chrono::DateTime;
@@ -22,13 +24,15 @@ pub fn config(redis: &TestRedis, extra: &str) -> Config {
     Config::load(Some(file.path()), &Environment::default()).unwrap()
 }
 
+/// Where `extra` does not say otherwise, nobody is asked for an approval.
 pub fn config_text(url: &str, flush: &(String, String), extra: &str) -> String {
+    let approvals = if extra.contains("approvals") { "" } else { "approvals = \"never\"\n" };
     let folder = std::env::temp_dir().join(format!("stalewatch-test-secrets-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let password = folder.join(&flush.1[..8]);
     std::fs::write(&password, &flush.1).unwrap();
     format!(
-        "[[target]]\nname = \"main\"\nurl = \"{url}\"\nflush = {{ user = \"{}\", password_file = \"{}\" }}\nprotected = [\"session:\"]\n{extra}\n\
+        "[[target]]\nname = \"main\"\nurl = \"{url}\"\nflush = {{ user = \"{}\", password_file = \"{}\" }}\nprotected = [\"session:\"]\n{approvals}{extra}\n\
          [[prefix]]\nname = \"user:{{id}}:profile\"\ntarget = \"main\"\nowner = \"accounts\"\ntier = \"critical\"\n\
          [[prefix]]\nname = \"user:{{id}}:summary\"\ntarget = \"main\"\nowner = \"accounts\"\n",
         flush.0,

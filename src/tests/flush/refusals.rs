@@ -91,9 +91,14 @@ async fn a_mismatch_is_refused_and_does_not_use_up_the_plan() {
     assert_eq!((again.status, again.refusal().as_deref()), (StatusCode::CONFLICT, Some("not_planned")));
     let nothing = operator.post(&path, &[("do", "cancel")]).await;
     assert_eq!((nothing.status, nothing.refusal().as_deref()), (StatusCode::CONFLICT, Some("not_active")));
-    for (wish, code) in [("resume", "resume_unavailable"), ("approve", "approval_unavailable"), ("start", "not_approved")] {
+    for (wish, status, code) in [
+        ("resume", StatusCode::CONFLICT, "not_resumable"),
+        ("start", StatusCode::CONFLICT, "not_approved"),
+        ("approve", StatusCode::FORBIDDEN, "role"),
+        ("break_glass", StatusCode::FORBIDDEN, "role"),
+    ] {
         let refused = operator.post(&path, &[("do", wish)]).await;
-        assert_eq!((refused.status, refused.refusal().as_deref()), (StatusCode::CONFLICT, Some(code)));
+        assert_eq!((refused.status, refused.refusal().as_deref()), (status, Some(code)));
     }
     let nonsense = operator.post(&path, &[("do", "everything")]).await;
     assert_eq!((nonsense.status, nonsense.refusal().as_deref()), (StatusCode::UNPROCESSABLE_ENTITY, Some("unknown_do")));
@@ -116,21 +121,6 @@ async fn a_plan_is_confirmed_by_its_author_within_five_minutes() {
     assert_eq!((late.status, late.refusal().as_deref()), (StatusCode::CONFLICT, Some("expired")));
     assert_eq!(data(&operator.page(&path).await, "main")["state"], "expired");
     assert_eq!(key_count(&redis).await, 21);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wide_flush_waits_for_a_release_that_has_approval() {
-    let (redis, app) = small("approvals = \"wide\"", Clock::system()).await;
-    let operator = app.signed_in(Role::Operator).await;
-    let (path, main) = planned(&operator, "cart:", "fast").await;
-    assert_eq!(main["wide"], "true", "a literal of one segment");
-    let refused = confirm(&operator, &path, "cart:", "20").await;
-    assert_eq!((refused.status, refused.refusal().as_deref()), (StatusCode::CONFLICT, Some("approval_unavailable")));
-    let (path, main) = planned(&operator, "cart:7:", "fast").await;
-    assert_eq!(main["wide"], "false");
-    led_to(&confirm(&operator, &path, "cart:7:", "20").await);
-    wait_for(&operator, &path, &["completed"]).await;
-    assert_eq!(key_count(&redis).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use crate::domain::operator::{Permission, Viewer};
 use crate::domain::range::{Preset, Range};
 use crate::islands::Live;
+use crate::server::service::flush::{Waiting, WaitsFor};
 use crate::server::service::quality::Quality;
 use crate::ui::components::key::code;
 use crate::ui::components::state::{Glyph, Tone, sprite, state};
@@ -35,6 +36,8 @@ pub struct Frame {
     pub viewer: Option<Viewer>,
     /// None only where Postgres is away and nothing was ever known.
     pub quality: Option<Quality>,
+    /// Flushes that wait for this person.
+    pub waiting: Vec<Waiting>,
     /// Whether this is `stalewatch demo`, which has a page of switches.
     pub demo: bool,
     pub at: Nav,
@@ -57,7 +60,7 @@ pub fn body(frame: &Frame, main: impl IntoAny) -> AnyView {
         {sprite()}
         <a class="skip" href="#main">"Skip to content"</a>
         {topbar(frame)}
-        {frame.quality.as_ref().map(|quality| strip(quality, &frame.range_query))}
+        {frame.quality.as_ref().map(|quality| strip(quality, &frame.waiting, &frame.range_query))}
         {main.into_any()}
         {footer(frame)}
         {help()}
@@ -113,8 +116,8 @@ fn topbar(frame: &Frame) -> AnyView {
 }
 
 /// The data-quality strip: silence is never taken for health.
-fn strip(quality: &Quality, range_query: &str) -> AnyView {
-    let live = region(format!("/live?of=quality&{range_query}"), "", "", strip_items(quality));
+fn strip(quality: &Quality, waiting: &[Waiting], range_query: &str) -> AnyView {
+    let live = region(format!("/live?of=quality&{range_query}"), "", "", strip_items(quality, waiting));
     view! {
         <section class="strip-line" aria-label="Data quality">
             {live}
@@ -130,10 +133,10 @@ fn as_of(at: DateTime<Utc>) -> AnyView {
         .into_any()
 }
 
-/// The strip's items: deviations with a word, what is fine as a check.
-pub fn strip_items(quality: &Quality) -> AnyView {
+/// The strip's items: what waits for the reader, deviations with a word, what is fine as a check.
+pub fn strip_items(quality: &Quality, waiting: &[Waiting]) -> AnyView {
     let now = quality.as_of;
-    let mut items: Vec<AnyView> = Vec::new();
+    let mut items: Vec<AnyView> = waiting_items(waiting, now);
     let mut fine = 0u32;
     let item = |narrow: bool, tone: Tone, shape: Glyph, words: AnyView| {
         let class = if narrow { "w3" } else { "" };
@@ -215,6 +218,32 @@ pub fn strip_items(quality: &Quality) -> AnyView {
         items.push(view! { <li class="phone-only">{state(Tone::In, Glyph::In, format!("{fine} more checks fine"))}</li> }.into_any());
     }
     view! { <ul class="strip">{items}</ul> }.into_any()
+}
+
+/// What waits for the reader, each leading there.
+fn waiting_items(waiting: &[Waiting], now: DateTime<Utc>) -> Vec<AnyView> {
+    const SHOWN: usize = 3;
+    let one = |flush: &Waiting| {
+        let left = write::span(flush.until - now);
+        let (tone, shape, lead, tail) = match flush.waits_for {
+            WaitsFor::YourApproval => (Tone::Warn, Glyph::Risk, "Waits for your approval: ", format!(" on {}, {left} left", flush.target)),
+            WaitsFor::YourStart => {
+                (Tone::Warn, Glyph::Risk, "Approved, waits for your start: ", format!(" on {}, {left} left", flush.target))
+            }
+            WaitsFor::AnApprover => {
+                (Tone::Few, Glyph::Few, "Your flush waits for an approver: ", format!(" on {}, {left} left", flush.target))
+            }
+        };
+        let words = view! { <span>{lead}{code(&flush.scope)}{tail}</span> };
+        view! { <li class="waits" data-waits=flush.id.to_string()><a href=format!("/flush/{}", flush.id)>{state(tone, shape, words)}</a></li> }
+            .into_any()
+    };
+    let mut items: Vec<AnyView> = waiting.iter().take(SHOWN).map(one).collect();
+    if waiting.len() > SHOWN {
+        let more = state(Tone::Warn, Glyph::Risk, format!("{} more flushes wait", waiting.len() - SHOWN));
+        items.push(view! { <li class="waits"><a href="/flush">{more}</a></li> }.into_any());
+    }
+    items
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a lag in milliseconds, shown to one decimal")]

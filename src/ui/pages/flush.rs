@@ -5,6 +5,7 @@ mod outcome;
 mod plan;
 mod planned;
 mod running;
+mod waiting;
 
 use crate::domain::refusal::Refusal;
 use crate::server::service::flush::{Can, FlushPage};
@@ -24,6 +25,8 @@ pub use plan::{main as plan_main, table};
 enum Stage {
     Planning,
     Planned,
+    /// For a second person, or for its start.
+    Waiting,
     /// Ended before anything was removed.
     NotBegun,
     Working,
@@ -35,7 +38,8 @@ fn stage(flush: &FlushPage) -> Stage {
         "planning" => Stage::Planning,
         "planned" => Stage::Planned,
         "starting" | "running" | "paused" | "verifying" => Stage::Working,
-        "plan_failed" | "expired" => Stage::NotBegun,
+        "awaiting_approval" | "approved" => Stage::Waiting,
+        "plan_failed" | "expired" | "rejected" => Stage::NotBegun,
         "cancelled" | "failed" if flush.progress.is_none() && flush.outcome.is_none() => Stage::NotBegun,
         _ => Stage::Ended,
     }
@@ -50,23 +54,32 @@ pub fn main(flush: &FlushPage, refusal: Option<&Refusal>, numbers: &str) -> AnyV
         Stage::Planning => view! { {head}{remedies(&flush.can, flush, refusal)} }.into_any(),
         // Nothing moves by itself on a plan: what is typed is left in peace.
         Stage::Planned => view! { {planned::body(flush)}{planned::confirm(flush, refusal)} }.into_any(),
+        Stage::Waiting => view! { {head}{waiting::body(flush, refusal)}{remedies(&flush.can, flush, refusal)} }.into_any(),
         Stage::NotBegun => {
             view! { {self::head(flush)}{flush.plan.is_some().then(|| planned::facts(flush))}{remedies(&flush.can, flush, refusal)} }
                 .into_any()
         }
         Stage::Working => {
-            view! { {head}{remedies(&flush.can, flush, refusal)}{region(live("rest"), "stack", "Progress", rest(flush, numbers))} }
+            view! { {head}{waiting::glass(flush)}{remedies(&flush.can, flush, refusal)}{region(live("rest"), "stack", "Progress", rest(flush, numbers))} }
                 .into_any()
         }
         Stage::Ended => {
-            view! { {head}{region(live("rest"), "stack", "Outcome", rest(flush, numbers))}{remedies(&flush.can, flush, refusal)} }
+            // What can be gone on with is asked for before the figures: it is so for a while only.
+            let (before, after) = if flush.can.resume.is_some() { (true, false) } else { (false, true) };
+            let remedies = |here: bool| here.then(|| remedies(&flush.can, flush, refusal));
+            view! { {head}{waiting::glass(flush)}{remedies(before)}{region(live("rest"), "stack", "Outcome", rest(flush, numbers))}{remedies(after)} }
                 .into_any()
         }
     };
     let figure = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
     let figures = Figures::of(flush);
-    let again = matches!(at, Stage::Planning | Stage::Working)
-        .then(|| view! { <noscript inner_html=r#"<meta http-equiv="refresh" content="2">"#></noscript> });
+    // Nowhere where something is typed.
+    let again = match at {
+        Stage::Planning | Stage::Working => Some(r#"<meta http-equiv="refresh" content="2">"#),
+        Stage::Waiting if !flush.can.approve && !flush.can.break_glass => Some(r#"<meta http-equiv="refresh" content="5">"#),
+        _ => None,
+    }
+    .map(|again| view! { <noscript inner_html=again></noscript> });
     view! {
         {again}
         <main
@@ -98,6 +111,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
     let inner = match stage(flush) {
         Stage::Planning => planning(flush),
         Stage::Planned => planned::head(flush),
+        Stage::Waiting => waiting::head(flush),
         Stage::NotBegun => not_begun(flush),
         Stage::Working => view! { {running::head(flush)}<div class="next">{running::bar(flush)}</div> }.into_any(),
         Stage::Ended => outcome::head(flush),
@@ -181,28 +195,32 @@ fn planning(flush: &FlushPage) -> AnyView {
 }
 
 fn not_begun(flush: &FlushPage) -> AnyView {
-    let (lead, tone, words) = match flush.state.as_str() {
-        "plan_failed" => ("No plan could be made", Tone::Bad, "Nothing was removed."),
-        "expired" => {
-            ("The plan has expired", Tone::Plain, "Nothing was removed. A plan holds for five minutes, so that it says what is there now.")
-        }
-        "cancelled" => ("Cancelled before it began", Tone::Plain, "Nothing was removed."),
-        _ => ("It did not begin", Tone::Bad, "Nothing was removed."),
+    let said = flush.approval.as_ref().and_then(|approval| approval.decision.as_ref());
+    let (lead, tone) = match (flush.state.as_str(), &flush.approval) {
+        ("plan_failed", _) => ("No plan could be made".to_owned(), Tone::Bad),
+        ("expired", None) => ("The plan has expired".to_owned(), Tone::Plain),
+        ("expired", Some(approval)) if approval.start_until.is_none() => ("The request has expired".to_owned(), Tone::Plain),
+        ("expired", Some(_)) => ("The approval has expired".to_owned(), Tone::Plain),
+        ("rejected", _) => (said.map_or_else(|| "Rejected".to_owned(), |decision| format!("Rejected by {}", decision.by)), Tone::Plain),
+        ("cancelled", _) => ("Cancelled before it began".to_owned(), Tone::Plain),
+        _ => ("It did not begin".to_owned(), Tone::Bad),
     };
+    let words = "Nothing was removed.";
+    let why = said.filter(|decision| !decision.approved).and_then(|decision| decision.reason.as_ref()).map(|reason| format!("“{reason}” "));
     let cause = flush.cause.clone().map(|cause| format!("{cause} "));
     let shape = if tone == Tone::Bad { Glyph::Out } else { Glyph::None };
     view! {
         <h1 class="sentence"><strong>{lead}</strong>{under_scope(flush)}"."</h1>
-        <div class="next">{notice(tone, shape, view! { {cause}{words} })}</div>
+        <div class="next">{notice(tone, shape, view! { {why}{cause}{words} })}</div>
     }
     .into_any()
 }
 
-/// Forms that can stand under a flush: cancel, plan again. Each in its own form.
+/// Forms that can stand under a flush: resume, cancel, plan again. Each in its own form.
 fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
     let refusal = form::of(refusal, "do");
     let action = format!("/flush/{}", write::query(&flush.id));
-    let one = |value: &'static str, words: &'static str, hint: &'static str| {
+    let one = |value: &'static str, words: &'static str, hint: String| {
         view! {
             <form method="post" action=action.clone() class="actions" data-error=form::error_code(refusal)>
                 <button class="btn" type="submit" name="do" value=value>{words}</button>
@@ -210,18 +228,33 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
             </form>
         }
     };
-    let cancel = can.cancel.then(|| one("cancel", "Stop after this batch", "At most one more batch goes. What is removed stays removed."));
-    let replan = can.replan.then(|| one("replan", "Plan the same scope again", "Counts anew; nothing is removed by it."));
+    let waits = stage(flush) == Stage::Waiting;
+    let cancel = can.cancel.then(|| match waits {
+        true => one("cancel", "Cancel this request", "Nothing has been removed, and nothing will be.".to_owned()),
+        false => one("cancel", "Stop after this batch", "At most one more batch goes. What is removed stays removed.".to_owned()),
+    });
+    let resume = can.resume.as_ref().map(|resume| {
+        let hint = format!(
+            "The same flush goes on: at most {} more keys (its cap is {} over all runs), scanned from the beginning. Until {} UTC.",
+            write::count(resume.left),
+            write::count(resume.cap),
+            resume.until.format("%H:%M:%S"),
+        );
+        one("resume", "Resume the removal", hint)
+    });
+    let replan = can.replan.then(|| one("replan", "Plan the same scope again", "Counts anew; nothing is removed by it.".to_owned()));
     // A refusal always has a form to stand on.
-    let back = (refusal.is_some() && !can.cancel && !can.replan).then(|| {
+    let back = (refusal.is_some() && !can.any()).then(|| {
         view! {
             <form method="get" action=action.clone() class="actions" data-error=form::error_code(refusal)>
                 <button class="btn" type="submit">"Look again"</button>
             </form>
         }
     });
-    let sentence = can.sentence.as_ref().map(|sentence| view! { <p class="hint">{sentence.clone()}</p> });
-    view! { <div class="remedies no-print">{form::refused(refusal, "Not done.")}{cancel}{replan}{back}{sentence}</div> }.into_any()
+    // A page that waits has said both.
+    let sentence = can.sentence.as_ref().filter(|_| !waits).map(|sentence| view! { <p class="hint">{sentence.clone()}</p> });
+    let refused = (!waits).then(|| form::refused(refusal, "Not done."));
+    view! { <div class="remedies no-print">{refused}{resume}{cancel}{replan}{back}{sentence}</div> }.into_any()
 }
 
 fn stepper(flush: &FlushPage) -> AnyView {
@@ -229,7 +262,7 @@ fn stepper(flush: &FlushPage) -> AnyView {
     let clock = |at: DateTime<Utc>| at.format("%H:%M:%S").to_string();
     let at = match stage(flush) {
         Stage::Planning => 1,
-        Stage::Planned => 2,
+        Stage::Planned | Stage::Waiting => 2,
         Stage::NotBegun => {
             if flush.plan.is_some() {
                 2
@@ -245,6 +278,8 @@ fn stepper(flush: &FlushPage) -> AnyView {
         format!("{least}{} keys, {}", write::count(plan.matched), clock(plan.scanned_at))
     });
     let confirm = match (&flush.confirmation, &flush.plan) {
+        _ if flush.state == "awaiting_approval" => "waits for an approver".to_owned(),
+        _ if flush.state == "approved" => "approved, waits for its start".to_owned(),
         (Some(confirmation), _) => format!("{}, {}", confirmation.by, clock(confirmation.at)),
         (None, Some(plan)) if flush.state == "planned" => format!("plan expires {}", clock(plan.expires_at)),
         _ => String::new(),

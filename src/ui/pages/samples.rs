@@ -29,6 +29,15 @@ pub fn frame(nav: Nav) -> Frame {
     Frame {
         viewer: Some(viewer(Role::Admin)),
         quality: Some(quality()),
+        waiting: vec![Waiting {
+            id: 1205,
+            target: "main".into(),
+            scope: "cart:{id}".into(),
+            author: "Dev Okafor".into(),
+            keys: 41_220,
+            waits_for: WaitsFor::YourApproval,
+            until: now() + TimeDelta::minutes(17),
+        }],
         demo: true,
         at: nav,
         range_query: "range=24h".into(),
@@ -338,6 +347,7 @@ pub fn flush(state: &str) -> FlushPage {
     let planned = !matches!(state, "planning" | "plan_failed");
     let working = matches!(state, "starting" | "running" | "verifying");
     let ended = matches!(state, "completed" | "completed_with_residue" | "interrupted" | "cancelled" | "failed");
+    let asked = matches!(state, "awaiting_approval" | "approved" | "rejected");
     let scan = at("23T03:13:40");
     let checks = [
         (Weight::Warn, "The writer is not mended: 41 of 2,254 samples of the last 15 minutes were stale", "old values come back"),
@@ -358,7 +368,15 @@ pub fn flush(state: &str) -> FlushPage {
         author: "Mara Lind".into(),
         asked_at: at("23T03:13:38"),
         mine: true,
-        can: Can { confirm: state == "planned", cancel: working, replan: ended || !planned, sentence: None },
+        can: Can {
+            confirm: state == "planned",
+            approve: state == "awaiting_approval",
+            start: state == "approved",
+            resume: (state == "interrupted").then(|| Resume { until: at("23T03:29:10"), left: 1_738, cap: 9_857 }),
+            cancel: working || state == "approved",
+            replan: ended || !planned || state == "rejected",
+            ..Can::default()
+        },
         cause: (state == "plan_failed").then(|| "Redis did not answer within 2 s.".into()),
         plan: planned.then(|| Plan {
             scanned_at: scan,
@@ -386,11 +404,24 @@ pub fn flush(state: &str) -> FlushPage {
             digest: "9f3c41d7be02".into(),
             run_id: Some("c4e177aa00112233".into()),
         }),
-        confirmation: (working || ended).then(|| Confirmation {
+        confirmation: (working || ended || asked).then(|| Confirmation {
             by: "Mara Lind".into(),
             at: at("23T03:13:51"),
             reason: "summaries show old names after 4.18.2, rolled back".into(),
             incident: Some("https://incidents.example.com/318".into()),
+        }),
+        approval: asked.then(|| Approval {
+            hash: "6a72001122334455".repeat(4),
+            approve_until: at("23T03:43:51"),
+            start_until: (state == "approved").then(|| at("23T03:31:00")),
+            cap: 9_857,
+            decision: (state != "awaiting_approval").then(|| Decision {
+                approved: state == "approved",
+                by: "Lea Brandt".into(),
+                at: at("23T03:16:00"),
+                reason: (state == "rejected").then(|| "mend the writer first".into()),
+            }),
+            break_glass: None,
         }),
         progress: (working || ended).then(|| Progress {
             started_at: at("23T03:13:52"),

@@ -29,11 +29,14 @@ fn text(page: &Html, selector: &str) -> String {
     all(page, selector).iter().flat_map(scraper::ElementRef::text).collect()
 }
 
-const FLUSH_STATES: [&str; 11] = [
+const FLUSH_STATES: [&str; 14] = [
     "planning",
     "plan_failed",
     "planned",
     "expired",
+    "awaiting_approval",
+    "approved",
+    "rejected",
     "starting",
     "running",
     "verifying",

@@ -32,11 +32,13 @@ struct Wanted {
 
 /// Takes the form: a flush in `planning`, by its number. The scan begins behind the answer.
 pub async fn ask(app: &AppState, viewer: &Viewer, asked: &Asked) -> Result<i64, Refused> {
-    let taken = match understand(app, asked) {
-        Ok(wanted) => take(app, viewer, &wanted).await,
-        Err(refused) => Err(refused),
-    };
-    taken.inspect_err(|refused| note_refusal(app, viewer, "plan", None, &asked.target, &asked.scope, refused))
+    plan(app, viewer, asked).await.inspect_err(|refused| note_refusal(app, viewer, "plan", None, &asked.target, &asked.scope, refused))
+}
+
+/// The same, where whoever calls keeps the record of refusals.
+pub(super) async fn plan(app: &AppState, viewer: &Viewer, asked: &Asked) -> Result<i64, Refused> {
+    let wanted = understand(app, asked)?;
+    take(app, viewer, &wanted).await
 }
 
 fn understand(app: &AppState, asked: &Asked) -> Result<Wanted, Refused> {
@@ -150,7 +152,7 @@ async fn take(app: &AppState, viewer: &Viewer, wanted: &Wanted) -> Result<i64, R
         flushes::lock_author(&mut change, author.user_id).await?;
         let hour = now - TimeDelta::hours(1);
         let plans = flushes::count_plans(&mut change, author.user_id, hour).await?;
-        let starts = flushes::count_starts(&mut change, &target.name, hour).await?;
+        let starts = flushes::count_starts(&mut change, &target.name, hour, None).await?;
         if let Err(refused) = hourly(Some(plans), starts, &target, now) {
             change.rollback().await?;
             return Ok(Err(refused));

@@ -85,6 +85,12 @@ impl Ledger {
         books.deadline = books.deadline.max(deadline);
     }
 
+    /// No more keys than that are sent in this run.
+    pub(super) fn limit(&self, cap: u64) {
+        let mut books = self.books();
+        books.cap = books.cap.min(cap);
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         self.books().deadline
     }

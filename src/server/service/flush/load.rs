@@ -1,13 +1,16 @@
 //! The read models of the flush pages, from the store, from what runs in this process, and from the audit.
 
+use super::can::can;
 use super::facts::Facts;
 use super::judge::Judgement;
 use super::ledger::Ledger;
 use super::pages::{
-    AuditLine, Can, Check, Confirmation, FlushLine, FlushPage, Happened, Outcome, Plan, PlanNode, PlanPage, Price, Progress, TargetChoice,
-    TouchedPrefix, Unit, Verdict, Weight,
+    Approval, AuditLine, Check, Confirmation, Decision, FlushLine, FlushPage, Happened, Outcome, Plan, PlanNode, PlanPage, Price, Progress,
+    TargetChoice, TouchedPrefix, Unit, Verdict, Weight,
 };
 use super::record::in_time;
+use super::recorder::Earlier;
+use super::sweep::expiry;
 use crate::domain::flush::{REASON_MIN, State};
 use crate::domain::operator::{Permission, Viewer};
 use crate::domain::prefix::{Families, escape, mask};
@@ -31,8 +34,8 @@ const AUDITED: i64 = 400;
 /// How long the store may take before what runs here is shown from memory.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// First 12 digits of the plan's digest: what exactly was previewed.
-pub(super) fn digest(flush: &Flush) -> String {
+/// What exactly was previewed.
+pub(super) fn whole_digest(flush: &Flush) -> [u8; 32] {
     let mut hash = Sha256::new();
     let scanned = flush.scanned_at.map_or(0, |at| at.timestamp_micros());
     for part in [&flush.target, flush.run_id.as_deref().unwrap_or_default(), &flush.scope, flush.scope_kind.as_str(), flush.mode.as_str()] {
@@ -41,7 +44,12 @@ pub(super) fn digest(flush: &Flush) -> String {
     }
     hash.update(flush.matched.unwrap_or(0).to_be_bytes());
     hash.update(scanned.to_be_bytes());
-    hash.finalize()[..6].iter().fold(String::new(), |mut text, byte| {
+    hash.finalize().into()
+}
+
+/// First 12 digits of the plan's digest, for people.
+pub(super) fn digest(flush: &Flush) -> String {
+    whole_digest(flush)[..6].iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -63,7 +71,7 @@ async fn plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, sqlx::Er
     let mut targets = Vec::with_capacity(config.targets.len());
     for target in &config.targets {
         let reach = app.flushes.monitor().of(&target.name);
-        let starts = flushes::count_starts(&mut conn, &target.name, now - TimeDelta::hours(1)).await?;
+        let starts = flushes::count_starts(&mut conn, &target.name, now - TimeDelta::hours(1), None).await?;
         targets.push(TargetChoice {
             name: target.name.clone(),
             kind: target.location.as_ref().map_or("standalone", Location::kind).to_owned(),
@@ -118,15 +126,18 @@ fn line(flush: &Flush, now: DateTime<Utc>) -> FlushLine {
         removed: flush.removed,
         residue: flush.residue,
         wide: flush.is_wide(),
-        break_glass: false,
+        break_glass: flush.break_glass_reason.is_some(),
         verdict: flush.verdict.map(|verdict| verdict.as_str().to_owned()),
     }
 }
 
-/// A plan past its time has expired, whether or not the sweep has said so already.
+/// What waits past its time has expired, whether or not the sweep has said so already.
 fn state_at(flush: &Flush, now: DateTime<Utc>) -> State {
+    let over = |until: Option<DateTime<Utc>>| until.is_some_and(|until| now >= until);
     match flush.state {
-        State::Planned if flush.expires_at.is_some_and(|at| now >= at) => State::Expired,
+        State::Planned if over(flush.expires_at) => State::Expired,
+        State::AwaitingApproval if over(flush.approve_until) => State::Expired,
+        State::Approved if over(flush.start_until) => State::Expired,
         state => state,
     }
 }
@@ -150,7 +161,7 @@ pub async fn load(app: &AppState, viewer: &Viewer, id: &str) -> Result<FlushPage
         (Some(Err(cause)), None) => return Err(cause.into()),
         (None, None) => return Err(Error::store(&sqlx::Error::PoolTimedOut)),
     };
-    Ok(page(app, viewer, &flush, here.as_ref().map(|(ledger, _)| &**ledger), &told))
+    Ok(page(app, viewer, &flush, here.as_ref().map(|(ledger, started)| (&**ledger, started)), &told))
 }
 
 /// The flush's own audit records, oldest first.
@@ -172,10 +183,13 @@ async fn told(conn: &mut sqlx::PgConnection, flush: &Flush) -> Result<Vec<(audit
     Ok(bodies.collect())
 }
 
-fn page(app: &AppState, viewer: &Viewer, flush: &Flush, ledger: Option<&Ledger>, told: &[(audit::Record, Value)]) -> FlushPage {
+/// A flush's books where it runs in this process, and the flush as it started there.
+type Here<'a> = Option<(&'a Ledger, &'a Flush)>;
+
+fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[(audit::Record, Value)]) -> FlushPage {
     let (config, now) = (app.config(), app.clock.now());
-    let state = match (state_at(flush, now), ledger) {
-        (State::Running, Some(ledger)) if ledger.is_paused() => State::Paused,
+    let state = match (state_at(flush, now), here) {
+        (State::Running, Some((ledger, _))) if ledger.is_paused() => State::Paused,
         (state, _) => state,
     };
     let facts = Facts::read(flush.plan.as_deref());
@@ -196,8 +210,11 @@ fn page(app: &AppState, viewer: &Viewer, flush: &Flush, ledger: Option<&Ledger>,
         author: flush.author.clone(),
         asked_at: flush.created_at,
         mine: flush.author_id == viewer.user_id,
-        can: can(&config, viewer, flush, state),
-        cause: flush.cause_detail.clone(),
+        can: can(&config, viewer, flush, state, now),
+        cause: flush.cause_detail.clone().or_else(|| {
+            let over = (state == State::Expired).then(|| expiry(flush.state)).flatten();
+            over.map(|(_, sentence)| sentence.to_owned())
+        }),
         plan: flush.matched.map(|matched| plan(&config, viewer, flush, &facts, matched)),
         confirmation: flush.confirmed_at.zip(flush.reason.clone()).map(|(at, reason)| Confirmation {
             by: flush.author.clone(),
@@ -205,7 +222,8 @@ fn page(app: &AppState, viewer: &Viewer, flush: &Flush, ledger: Option<&Ledger>,
             reason,
             incident: flush.incident.clone(),
         }),
-        progress: progress(flush, state, ledger),
+        approval: approval(flush),
+        progress: progress(flush, state, here),
         outcome: outcome(flush, state),
         verdict: judged(flush),
         timeline: happened.collect(),
@@ -225,9 +243,27 @@ fn words(code: &str, body: &Value) -> String {
         "flush.requested" => format!("plan asked for by {}", text("actor")),
         "flush.planned" => format!("planned, {} keys", number("count")),
         "flush.plan_failed" => format!("planning failed: {}", text("cause")),
-        "flush.expired" => "the plan expired".to_owned(),
+        "flush.expired" => match text("cause").as_str() {
+            "approval_expired" => "nobody decided in time: the request expired".to_owned(),
+            "start_expired" => "not started in time: the approval expired".to_owned(),
+            _ => "the plan expired".to_owned(),
+        },
         "flush.confirmed" => format!("confirmed by {}: “{}”", text("actor"), text("reason")),
         "flush.drifted" => format!("counted again: {} keys, far above the plan; to be confirmed again", number("count")),
+        "flush.approved" => format!("approved by {}", text("actor")),
+        "flush.rejected" if text("reason").is_empty() => format!("rejected by {}", text("actor")),
+        "flush.rejected" => format!("rejected by {}: “{}”", text("actor"), text("reason")),
+        "flush.break_glass" => format!("glass broken by {} alone: “{}”", text("actor"), text("reason")),
+        "flush.starting" => format!("start pressed by {}", text("actor")),
+        "flush.resumed" => {
+            format!(
+                "resumed by {} (run {}), {} removed before, at most {} more",
+                text("actor"),
+                number("lease_epoch"),
+                number("removed_at_least"),
+                number("left")
+            )
+        }
         "flush.started" => "removal began".to_owned(),
         "flush.progress" => format!("{} removed, {} already gone, {} failed", number("removed"), number("gone"), number("failed")),
         "flush.verifying" => format!("all dealt with, {} removed; verifying by a fresh scan", number("removed")),
@@ -245,30 +281,20 @@ fn words(code: &str, body: &Value) -> String {
     }
 }
 
-fn can(config: &Config, viewer: &Viewer, flush: &Flush, state: State) -> Can {
-    if !viewer.may(Permission::Flush) {
-        let sentence = "Your role reads flushes; operators and admins plan, confirm and cancel them.".to_owned();
-        return Can { sentence: Some(sentence), ..Can::default() };
-    }
-    let target = config.target(&flush.target);
-    let sentence = match state {
-        State::Planned if flush.author_id != viewer.user_id => {
-            Some(format!("This plan is {}'s; a plan is confirmed by the person who made it. Plan the same scope yourself.", flush.author))
-        }
-        State::Planned if flush.is_wide() && target.is_some_and(|target| target.approvals == Approvals::Wide) => Some(
-            "This flush is wide, and this target wants a second person for wide ones (approvals = \"wide\"). Approval comes with a later release: \
-             it cannot be started. Narrow the scope."
-                .to_owned(),
-        ),
-        State::Planned if target.is_none() => Some("This target is not configured any more.".to_owned()),
-        _ => None,
-    };
-    Can {
-        confirm: state == State::Planned && sentence.is_none(),
-        cancel: matches!(state, State::Starting | State::Running | State::Paused) && flush.cancel_by.is_none(),
-        replan: state.is_final() || (state == State::Planned && sentence.is_some()),
-        sentence,
-    }
+fn approval(flush: &Flush) -> Option<Approval> {
+    Some(Approval {
+        hash: flush.scope_hash?.to_string(),
+        approve_until: flush.approve_until?,
+        start_until: flush.start_until,
+        cap: flush.cap.unwrap_or(0),
+        decision: flush.decision.as_ref().map(|decision| Decision {
+            approved: decision.approved,
+            by: decision.by.clone(),
+            at: decision.at,
+            reason: decision.reason.clone(),
+        }),
+        break_glass: flush.break_glass_reason.clone(),
+    })
 }
 
 fn plan(config: &Config, viewer: &Viewer, flush: &Flush, facts: &Facts, matched: u64) -> Plan {
@@ -386,15 +412,15 @@ fn checks(config: &Config, flush: &Flush, facts: &Facts) -> Vec<Check> {
     checks
 }
 
-fn progress(flush: &Flush, state: State, ledger: Option<&Ledger>) -> Option<Progress> {
+fn progress(flush: &Flush, state: State, here: Here<'_>) -> Option<Progress> {
     if !state.is_active() {
         return None;
     }
-    let answers = ledger.map(Ledger::answers);
+    let answers = here.map(|(ledger, started)| Earlier::of(started).with(&ledger.answers()));
     let live = |stored: u64, live: fn(&crate::server::redis::Answers) -> u64| answers.as_ref().map_or(stored, live).max(stored);
     let (removed, gone, failed) =
         (live(flush.removed, |now| now.removed), live(flush.gone, |now| now.gone), live(flush.failed, |now| now.failed));
-    let speed = ledger.and_then(Ledger::speed);
+    let speed = here.and_then(|(ledger, _)| ledger.speed());
     #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
     let left = flush.matched.unwrap_or(0).saturating_sub(removed + gone + failed) as f64;
     Some(Progress {
@@ -418,7 +444,6 @@ fn progress(flush: &Flush, state: State, ledger: Option<&Ledger>) -> Option<Prog
 fn outcome(flush: &Flush, state: State) -> Option<Outcome> {
     let ended_at = flush.ended_at.filter(|_| state.has_removed())?;
     let by_class: BTreeMap<String, u64> = serde_json::from_str(&flush.failed_by_class).unwrap_or_default();
-    let unsure = matches!(state, State::Interrupted | State::Failed) && flush.granted > 0;
     Some(Outcome {
         ended_at,
         removed: flush.removed,
@@ -427,7 +452,7 @@ fn outcome(flush: &Flush, state: State) -> Option<Outcome> {
         failed_by_class: by_class.into_iter().collect(),
         residue: flush.residue,
         proven: flush.proven,
-        removed_at_most: unsure.then_some(flush.removed + flush.granted),
+        removed_at_most: (flush.granted > 0).then_some(flush.removed + flush.granted),
         bystander_worst_ms: None,
         bystander_median_ms: None,
         duration_ms: u64::try_from((ended_at - flush.started_at.unwrap_or(ended_at)).num_milliseconds()).unwrap_or(0),

@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! ask      ── planning ── planned          ask.rs, planning.rs
-//! confirm  ── starting ── running          confirm.rs, worker.rs      the intent is committed before the first removing command
+//! confirm  ── starting ── running          confirm.rs, start.rs, worker.rs   the intent is committed before the first removing command
+//!          ── awaiting_approval ── approved ── starting   approve.rs   wide: a second person, then its requester
+//! resume   ── starting ── running          resume.rs      one that was cut off
 //!             running: ledger.rs lets the engine's thread send no more than the committed credit, recorder.rs commits the next
 //! verify   ── completed, …                 worker.rs, verify.rs
 //! sweep    ── expired, interrupted, verdicts   sweep.rs, judge.rs
 //! ```
 //! Every change of state is one transaction with its audit record (record.rs). Redis being away, or Postgres, refuses; nothing is guessed.
 
+mod approve;
 mod ask;
+mod can;
 mod confirm;
 mod facts;
 mod judge;
@@ -17,19 +21,24 @@ mod ledger;
 mod load;
 mod pages;
 mod planning;
+mod press;
 mod record;
 mod recorder;
+mod resume;
+mod start;
 mod sweep;
 mod targets;
 mod verify;
+mod waiting;
 mod worker;
 
 pub use ask::{Asked, ask};
-pub use confirm::{cancel, confirm, replan, unavailable};
 pub use load::{list, load, load_plan_page};
 pub use pages::*;
+pub use press::{Pressed, press};
 pub use sweep::{Sweeper, sweep};
 pub use targets::watch_targets;
+pub use waiting::{Waiting, WaitsFor, waiting};
 
 use crate::error::Error;
 use crate::server::redis::Monitor;

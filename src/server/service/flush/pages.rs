@@ -62,7 +62,7 @@ pub struct FlushPage {
     pub as_of: DateTime<Utc>,
     /// Moves with every committed change; the live region asks with it.
     pub version: u64,
-    /// As in `interfaces.md`: `planning`, `planned`, `plan_failed`, `expired`, `starting`, `running`, `paused`, `verifying`, `completed`,
+    /// As in `interfaces.md`: `planning`, `planned`, `plan_failed`, `expired`, `awaiting_approval`, `approved`, `rejected`, `starting`, `running`, `paused`, `verifying`, `completed`,
     /// `completed_with_residue`, `stopped_at_cap`, `auto_stopped`, `cancelled`, `failed`, `interrupted`.
     pub state: String,
     pub target: String,
@@ -80,6 +80,8 @@ pub struct FlushPage {
     pub cause: Option<String>,
     pub plan: Option<Plan>,
     pub confirmation: Option<Confirmation>,
+    /// Where a second person is asked.
+    pub approval: Option<Approval>,
     pub progress: Option<Progress>,
     pub outcome: Option<Outcome>,
     pub verdict: Option<Verdict>,
@@ -95,6 +97,13 @@ pub struct FlushPage {
 #[derive(Clone, Debug, Default)]
 pub struct Can {
     pub confirm: bool,
+    /// Confirming it asks a second person first.
+    pub asks: bool,
+    /// Approve or reject.
+    pub approve: bool,
+    pub start: bool,
+    pub break_glass: bool,
+    pub resume: Option<Resume>,
     pub cancel: bool,
     pub replan: bool,
     /// Why not, in the place of the form that is missing.
@@ -177,6 +186,44 @@ pub struct Confirmation {
     pub incident: Option<String>,
 }
 
+impl Can {
+    /// Whether any form stands on the page.
+    pub fn any(&self) -> bool {
+        self.confirm || self.approve || self.start || self.break_glass || self.resume.is_some() || self.cancel || self.replan
+    }
+}
+
+/// What a resume may do.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    pub until: DateTime<Utc>,
+    /// The most keys it may still send.
+    pub left: u64,
+    pub cap: u64,
+}
+
+/// What a second person is asked for, and what they said.
+#[derive(Clone, Debug)]
+pub struct Approval {
+    /// 64 hexadecimal digits over everything that is approved.
+    pub hash: String,
+    pub approve_until: DateTime<Utc>,
+    pub start_until: Option<DateTime<Utc>>,
+    /// The most keys that may go.
+    pub cap: u64,
+    pub decision: Option<Decision>,
+    /// Why one admin went on alone.
+    pub break_glass: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Decision {
+    pub approved: bool,
+    pub by: String,
+    pub at: DateTime<Utc>,
+    pub reason: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Progress {
     pub started_at: DateTime<Utc>,
@@ -209,7 +256,7 @@ pub struct Outcome {
     pub residue: Option<u64>,
     /// The verifying scan was complete and undisturbed, so what it found was written after.
     pub proven: bool,
-    /// For `interrupted` and `failed`: at least `removed`, at most this many.
+    /// Where a run was cut off and nobody knows exactly: at least `removed`, at most this many.
     pub removed_at_most: Option<u64>,
     pub bystander_worst_ms: Option<f64>,
     pub bystander_median_ms: Option<f64>,

@@ -167,6 +167,11 @@ pub(super) async fn write_plan(app: &AppState, flush: &Flush, step: Transition, 
         .with("db", identity.db)
         .with("prefixes", json!(drawn.facts.prefixes))
         .with("drifted_from", json!(drawn.facts.drifted_from));
+    // Of the confirmation and the approval of the count before nothing is left.
+    let told = match &flush.decision {
+        Some(decision) => told.with("void_approval_of", decision.by.as_str()),
+        None => told,
+    };
     let facts = serde_json::to_string(&drawn.facts).unwrap_or_else(|_| "{}".to_owned());
     let samples: Vec<Vec<u8>> = census.sample.iter().take(SAMPLE_KEYS).cloned().collect();
     for attempt in 0..TRIES {

@@ -69,17 +69,29 @@ async fn judge_one(app: &AppState, flush: &Flush) {
     }
 }
 
-/// `planned → expired`.
+/// `planned, awaiting_approval, approved → expired`.
 async fn expire(app: &AppState) -> Result<(), sqlx::Error> {
     let now = app.clock.now();
     let expired = flushes::list_expired(&mut *app.pools.record.acquire().await?, now).await?;
     for id in expired {
         let mut change = app.pools.record.begin().await?;
-        let made = flushes::mark_expired(&mut change, id, now).await?;
         let flush = flushes::find(&mut change, id).await?.ok_or(sqlx::Error::RowNotFound)?;
-        seal(change, made, &Told::of(Code::FlushExpired, Actor::System, &flush, State::Expired)).await?;
+        let (Some(step), Some(cause)) = (flush.state.to(State::Expired), expiry(flush.state)) else { continue };
+        let made = flushes::mark_expired(&mut change, id, step, cause, now).await?;
+        let told = Told::of(Code::FlushExpired, Actor::System, &flush, step.to()).with("from", step.from().as_str()).with("cause", cause.0);
+        seal(change, made, &told).await?;
     }
     Ok(())
+}
+
+/// What has expired: a code and a sentence.
+pub(super) fn expiry(state: State) -> Option<(&'static str, &'static str)> {
+    match state {
+        State::Planned => Some(("plan_expired", "A plan holds for five minutes, so that it says what is there now.")),
+        State::AwaitingApproval => Some(("approval_expired", "Nobody approved or rejected it within 30 minutes.")),
+        State::Approved => Some(("start_expired", "It was approved, but not started within 15 minutes.")),
+        _ => None,
+    }
 }
 
 /// Flushes whose lease is over: their worker crashed, or hangs for longer than it may.
@@ -96,12 +108,9 @@ async fn reap_one(app: &AppState, overdue: &Overdue) -> Result<(), sqlx::Error> 
         State::Planning => {
             (State::PlanFailed, Code::FlushPlanFailed, "worker_lost", "The server that was counting went away. Plan again.".to_owned())
         }
-        State::Starting => (
-            State::Interrupted,
-            Code::FlushInterrupted,
-            "worker_lost",
-            "The server went away before anything was removed. Plan again.".to_owned(),
-        ),
+        State::Starting => {
+            (State::Interrupted, Code::FlushInterrupted, "worker_lost", "The server went away before it removed anything.".to_owned())
+        }
         State::Verifying => (
             State::Interrupted,
             Code::FlushInterrupted,
@@ -113,7 +122,7 @@ async fn reap_one(app: &AppState, overdue: &Overdue) -> Result<(), sqlx::Error> 
             Code::FlushInterrupted,
             "worker_lost",
             format!(
-                "The server went away while it was removing. At least {} and at most {} keys were removed. Plan again for the rest.",
+                "The server went away while it was removing. At least {} and at most {} keys were removed.",
                 overdue.removed,
                 overdue.removed + overdue.granted
             ),

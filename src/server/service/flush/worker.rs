@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, LedgerGate};
 use super::planning::{self, BEAT, keep_alive};
 use super::record::{Told, author, in_time, seal};
-use super::recorder::{self, row_of};
+use super::recorder::{self, Earlier, row_of};
 use super::verify::verify;
 use crate::domain::audit::{Actor, Code};
 use crate::domain::flush::{Permit, RECOUNT_AFTER, State, Transition, VERDICT_AT_MIN, drifted};
@@ -38,7 +38,7 @@ pub(super) struct Job {
 /// Starts the work behind the answer.
 pub(super) fn begin(job: Job) {
     let flushes = job.app.flushes.clone();
-    let ledger = Ledger::new(job.flush.cap.unwrap_or(0), job.begun + LEASE);
+    let ledger = Ledger::new(Earlier::of(&job.flush).left_of(job.flush.cap.unwrap_or(0)), job.begun + LEASE);
     flushes.running().insert(job.flush.id, (Arc::clone(&ledger), job.flush.clone()));
     if flushes.0.ending.is_cancelled() {
         ledger.stop(Stop::ShuttingDown);
@@ -46,7 +46,11 @@ pub(super) fn begin(job: Job) {
     flushes.0.tasks.clone().spawn(async move {
         let id = job.flush.id;
         job.work(&ledger).await;
-        flushes.running().remove(&id);
+        let mut running = flushes.running();
+        // A later run of the same flush may have taken the place.
+        if running.get(&id).is_some_and(|(held, _)| Arc::ptr_eq(held, &ledger)) {
+            running.remove(&id);
+        }
     });
 }
 
@@ -77,11 +81,11 @@ impl Job {
         }
     }
 
-    /// A plan older than a minute is counted again. False: it is over, or back to be confirmed again.
+    /// A plan older than a minute is counted again, and so is one of which a part is done. False: it is over, or back to be confirmed again.
     async fn still_as_planned(&self, ledger: &Arc<Ledger>) -> bool {
         let flush = &self.flush;
         let now = self.app.clock.now();
-        if flush.scanned_at.is_none_or(|at| now - at <= RECOUNT_AFTER) {
+        if flush.resumed == 0 && flush.scanned_at.is_none_or(|at| now - at <= RECOUNT_AFTER) {
             return true;
         }
         let counted = self.scan_while_leased(ledger).await;
@@ -91,13 +95,36 @@ impl Job {
         }
         let planned = flush.matched.unwrap_or(0);
         match counted {
+            // Keys have gone already, so it cannot be a plan again.
+            Ok(scanned) if flush.resumed > 0 && drifted(planned, scanned.census.matched) => {
+                let detail = format!(
+                    "{} keys are in the scope now, far more than the {planned} of the plan, so it did not go on. Plan the same scope again.",
+                    scanned.census.matched
+                );
+                let outcome = Outcome {
+                    step: State::Starting.to(State::Failed),
+                    code: Code::FlushFailed,
+                    actor: Actor::System,
+                    cause: Some(("drifted", detail)),
+                    residue: None,
+                    proven: false,
+                };
+                self.end(&Answers::default(), outcome).await;
+                false
+            }
             Ok(scanned) if drifted(planned, scanned.census.matched) => {
                 let drawn = planning::draw(&self.app, flush, &self.scope, &self.target, &scanned, Some(planned)).await;
                 planning::write_plan(&self.app, flush, Transition::DRIFTED, &scanned, &drawn).await;
                 false
             }
             // it took long, but all is as it was: the lease was kept all the while
-            Ok(_) => true,
+            Ok(scanned) => {
+                if flush.resumed > 0 {
+                    let whole = (!flush.at_least).then_some(planned);
+                    ledger.limit(Earlier::of(flush).left_after(flush.cap.unwrap_or(0), whole, scanned.census.matched));
+                }
+                true
+            }
             Err(fault) => {
                 self.failed(State::Starting, &fault, &Answers::default()).await;
                 false
@@ -182,8 +209,9 @@ impl Job {
     /// `running → verifying → completed…`.
     async fn verify(&self, report: &Report) {
         let flush = &self.flush;
-        let row = row_of(&report.answers, 0);
-        let told = with_counts(Told::of(Code::FlushVerifying, Actor::System, flush, State::Verifying), &report.answers);
+        let earlier = Earlier::of(flush);
+        let row = row_of(&earlier, &report.answers, 0);
+        let told = with_counts(Told::of(Code::FlushVerifying, Actor::System, flush, State::Verifying), &earlier.with(&report.answers));
         let written = self.write(State::Verifying, |app, id, epoch| {
             let (row, told) = (row.clone(), told.clone());
             async move {
@@ -226,10 +254,7 @@ impl Job {
             Stop::Cap => (
                 State::StoppedAtCap,
                 Code::FlushFinished,
-                Some((
-                    "cap",
-                    "There are more keys than the plan's cap allows. What is removed stays removed; plan again for the rest.".to_owned(),
-                )),
+                Some(("cap", "There are more keys than its cap allows. What is removed stays removed.".to_owned())),
             ),
             Stop::RecordLost | Stop::LeaseLost => (
                 State::Failed,
@@ -239,11 +264,9 @@ impl Job {
                     "Progress could not be recorded for longer than the lease, so nothing more was removed.".to_owned(),
                 )),
             ),
-            Stop::ShuttingDown => (
-                State::Interrupted,
-                Code::FlushInterrupted,
-                Some(("server_stopped", "The server was stopped. Plan again for the rest.".to_owned())),
-            ),
+            Stop::ShuttingDown => {
+                (State::Interrupted, Code::FlushInterrupted, Some(("server_stopped", "The server was stopped.".to_owned())))
+            }
         };
         let by = (why == Stop::Cancelled).then(|| ledger.cancelled_by()).flatten();
         let (cause, actor) = match by {
@@ -273,16 +296,22 @@ impl Job {
     async fn end(&self, answers: &Answers, outcome: Outcome<'_>) {
         let Some(step) = outcome.step else { return };
         let flush = &self.flush;
+        let earlier = Earlier::of(flush);
+        let all = earlier.with(answers);
+        let row = row_of(&earlier, answers, 0);
         let mut told =
-            with_counts(Told::of(outcome.code, outcome.actor.clone(), flush, step.to()), answers).with("planned", json!(flush.matched));
+            with_counts(Told::of(outcome.code, outcome.actor.clone(), flush, step.to()), &all).with("planned", json!(flush.matched));
+        if row.granted > 0 {
+            // What earlier runs left unknown.
+            told = told.with("removed_at_least", row.removed).with("granted", row.granted);
+        }
         if let Some((code, detail)) = &outcome.cause {
             told = told.with("cause", *code).with("detail", detail.as_str());
         }
         if matches!(step.from(), State::Verifying) {
             told = told.with("residue", json!(outcome.residue)).with("proven", outcome.proven);
         }
-        let row = row_of(answers, 0);
-        let began = step.from() != State::Starting;
+        let began = step.from() != State::Starting || flush.resumed > 0;
         self.write(step.to(), |app, id, epoch| {
             let (row, told) = (row.clone(), told.clone());
             let cause = outcome.cause.as_ref().map(|(code, detail)| ((*code).to_owned(), detail.clone()));
@@ -303,7 +332,7 @@ impl Job {
         .await;
         // The end of a flush is anchored at once.
         self.app.anchoring.request();
-        tracing::info!(flush.id = flush.id, flush.state = step.to().as_str(), flush.removed = answers.removed, "flush ended");
+        tracing::info!(flush.id = flush.id, flush.state = step.to().as_str(), flush.removed = all.removed, "flush ended");
     }
 
     /// Writes until it is written. False: the flush is not ours any more, or the server ends while Postgres is away.

@@ -289,8 +289,7 @@ impl From<reviews::Flushed> for FlushLine {
             removed: count(row.removed),
             residue: row.residue.map(count),
             wide: row.wide,
-            // One admin alone: that comes with approvals, in a later release.
-            break_glass: false,
+            break_glass: row.break_glass,
             verdict: row.verdict,
         }
     }

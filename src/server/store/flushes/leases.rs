@@ -41,9 +41,11 @@ pub async fn mark_beat(conn: &mut PgConnection, id: i64, epoch: i32) -> Result<O
 
 /// Flushes whose worker has been silent past its lease.
 pub async fn list_overdue(conn: &mut PgConnection) -> Result<Vec<Overdue>, sqlx::Error> {
+    // Nothing is sent before `running` is committed: what `starting` grants is not used yet.
     let rows = sqlx::query!(
-        "SELECT id, target, scope, state, lease_epoch, removed, gone, failed, granted FROM control.flushes
-         WHERE lease_until < clock_timestamp() AND state IN ('planning', 'starting', 'running', 'paused', 'verifying') ORDER BY id"
+        r#"SELECT id, target, scope, state, lease_epoch, removed, gone, failed,
+                CASE WHEN state = 'starting' THEN carried ELSE granted END AS "granted!" FROM control.flushes
+         WHERE lease_until < clock_timestamp() AND state IN ('planning', 'starting', 'running', 'paused', 'verifying') ORDER BY id"#
     )
     .fetch_all(conn)
     .await?;
@@ -76,7 +78,7 @@ pub async fn mark_reaped(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE control.flushes SET state = $4, state_at = $7, version = version + 1, lease_epoch = lease_epoch + 1, lease_until = NULL,
-                cause = $5, cause_detail = $6,
+                cause = $5, cause_detail = $6, granted = CASE WHEN $3 = 'starting' THEN carried ELSE granted END,
                 ended_at = CASE WHEN $3 = 'planning' THEN NULL ELSE $7::timestamptz END,
                 verdict_due = CASE WHEN $3 IN ('planning', 'starting') THEN NULL ELSE $7::timestamptz + interval '1 minute' END
          WHERE id = $1 AND lease_epoch = $2 AND state = $3 AND lease_until < clock_timestamp()",

@@ -3,22 +3,28 @@
 //!
 //! Times of leases are the database's; all others are the caller's.
 
+mod approvals;
 mod leases;
 mod plans;
+mod resumes;
 mod runs;
 mod verdicts;
 
+pub use approvals::{
+    Decider, Waiting, list_waiting, mark_approved, mark_awaiting, mark_broken_glass, mark_rejected, mark_starting_approved, mark_withdrawn,
+};
 pub use leases::{Beat, Overdue, list_overdue, mark_beat, mark_reaped};
 pub use plans::{
     Found, NewFlush, Recent, count_plans, count_starts, insert, list_expired, lock_author, mark_expired, mark_plan_failed, mark_planned,
     purge_samples,
 };
+pub use resumes::mark_resumed;
 pub use runs::{
     Ended, Progress, Refusal, Row, commit_start, mark_cancel_wanted, mark_ended, mark_progress, mark_running, mark_starting, mark_verifying,
 };
 pub use verdicts::{list_due, mark_judged};
 
-use crate::domain::flush::{Mode, Pace, State, Verdict, WideReason};
+use crate::domain::flush::{Mode, Pace, ScopeHash, State, Verdict, WideReason};
 use crate::domain::prefix::ScopeKind;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -66,6 +72,17 @@ pub struct Flush {
     pub confirmed_at: Option<DateTime<Utc>>,
     pub reason: Option<String>,
     pub incident: Option<String>,
+    /// What a second person approves; None: none is needed.
+    pub scope_hash: Option<ScopeHash>,
+    pub approve_until: Option<DateTime<Utc>>,
+    pub start_until: Option<DateTime<Utc>>,
+    pub decision: Option<Decision>,
+    /// Why one admin went on alone.
+    pub break_glass_reason: Option<String>,
+    /// The part of `granted` that earlier runs left behind.
+    pub carried: u64,
+    /// How often it was gone on with.
+    pub resumed: u32,
     pub lease_epoch: i32,
     pub cap: Option<u64>,
     pub granted: u64,
@@ -84,6 +101,16 @@ pub struct Flush {
     /// JSON of the latest judgement.
     pub judgement: Option<String>,
     pub verdict_due: Option<DateTime<Utc>>,
+}
+
+/// What a second person said.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    pub approved: bool,
+    pub at: DateTime<Utc>,
+    pub by_id: i64,
+    pub by: String,
+    pub reason: Option<String>,
 }
 
 impl Flush {
@@ -123,6 +150,17 @@ struct Stored {
     confirmed_at: Option<DateTime<Utc>>,
     reason: Option<String>,
     incident: Option<String>,
+    scope_hash: Option<Vec<u8>>,
+    approve_until: Option<DateTime<Utc>>,
+    start_until: Option<DateTime<Utc>>,
+    decision: Option<String>,
+    decided_at: Option<DateTime<Utc>>,
+    decided_by_id: Option<i64>,
+    decided_by: Option<String>,
+    decision_reason: Option<String>,
+    break_glass_reason: Option<String>,
+    carried: i64,
+    resumed: i32,
     lease_epoch: i32,
     cap: Option<i64>,
     granted: i64,
@@ -155,6 +193,22 @@ impl TryFrom<Stored> for Flush {
             state: State::parse(&row.state).ok_or_else(|| bad("state", &row.state))?,
             wide: row.wide.iter().map(|text| WideReason::parse(text).ok_or_else(|| bad("wide", text))).collect::<Result<_, _>>()?,
             verdict: row.verdict.map(|text| Verdict::parse(&text).ok_or_else(|| bad("verdict", &text))).transpose()?,
+            scope_hash: row
+                .scope_hash
+                .map(|bytes| bytes.try_into().map(ScopeHash).map_err(|_| bad("scope_hash", "not 32 bytes")))
+                .transpose()?,
+            decision: match (row.decision.as_deref(), row.decided_at, row.decided_by_id, row.decided_by) {
+                (None, ..) => None,
+                (Some(said @ ("approved" | "rejected")), Some(at), Some(by_id), Some(by)) => {
+                    Some(Decision { approved: said == "approved", at, by_id, by, reason: row.decision_reason })
+                }
+                (Some(said), ..) => return Err(bad("decision", said)),
+            },
+            approve_until: row.approve_until,
+            start_until: row.start_until,
+            break_glass_reason: row.break_glass_reason,
+            carried: row.carried.cast_unsigned(),
+            resumed: row.resumed.cast_unsigned(),
             target: row.target,
             scope: row.scope,
             author_id: row.author_id,
@@ -203,7 +257,8 @@ pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Flush>, sql
         Stored,
         r#"SELECT id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
                   scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, sample_keys, samples_purged,
-                  confirmed_at, reason, incident, lease_epoch, cap, granted, removed, gone, failed, failed_by_class::text AS "failed_by_class!",
+                  confirmed_at, reason, incident, scope_hash, approve_until, start_until, decision,
+                  decided_at, decided_by_id, decided_by, decision_reason, break_glass_reason, carried, resumed, lease_epoch, cap, granted, removed, gone, failed, failed_by_class::text AS "failed_by_class!",
                   scanned, started_at, cancel_by, ended_at, residue, proven, verdict, judgement::text, verdict_due
            FROM control.flushes WHERE id = $1"#,
         id
@@ -224,7 +279,8 @@ pub async fn list_recent(
         Stored,
         r#"SELECT id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
                   scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, ARRAY[]::bytea[] AS "sample_keys!",
-                  samples_purged, confirmed_at, reason, incident, lease_epoch, cap, granted, removed, gone, failed,
+                  samples_purged, confirmed_at, reason, incident, scope_hash, approve_until, start_until, decision,
+                  decided_at, decided_by_id, decided_by, decision_reason, break_glass_reason, carried, resumed, lease_epoch, cap, granted, removed, gone, failed,
                   failed_by_class::text AS "failed_by_class!", scanned, started_at, cancel_by, ended_at, residue, proven, verdict,
                   judgement::text, verdict_due
            FROM control.flushes

@@ -75,7 +75,9 @@ pub async fn mark_planned(conn: &mut PgConnection, id: i64, epoch: i32, step: Tr
     let done = sqlx::query!(
         "UPDATE control.flushes SET state = $4, state_at = $5, version = version + 1, lease_until = NULL, scanned_at = $5, expires_at = $6, matched = $7,
                 versioned = $8, at_least = $9, keyspace = $10, wide = $11, run_id = $12, plan = $13::text::jsonb, sample_keys = $14,
-                confirmed_at = NULL, reason = NULL, incident = NULL, started_at = NULL, cap = NULL, granted = 0
+                confirmed_at = NULL, reason = NULL, incident = NULL, started_at = NULL, cap = NULL, granted = 0, begun_at = NULL,
+                scope_hash = NULL, approve_until = NULL, start_until = NULL, decision = NULL, decided_at = NULL, decided_by_id = NULL,
+                decided_by = NULL, decision_reason = NULL, break_glass_reason = NULL
          WHERE id = $1 AND lease_epoch = $2 AND state = $3",
         id,
         epoch,
@@ -119,19 +121,40 @@ pub async fn mark_plan_failed(
     Ok(done.rows_affected() == 1)
 }
 
-/// Plans whose five minutes are over.
+/// What waited for a person too long: a plan for its confirmation, a request for its approval, an approval for its start.
 pub async fn list_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT id FROM control.flushes WHERE state = 'planned' AND expires_at <= $1 ORDER BY id", now)
-        .fetch_all(conn)
-        .await
+    sqlx::query_scalar!(
+        "SELECT id FROM control.flushes WHERE state = 'planned' AND expires_at <= $1
+         UNION ALL
+         SELECT id FROM control.flushes WHERE state = 'awaiting_approval' AND approve_until <= $1
+         UNION ALL
+         SELECT id FROM control.flushes WHERE state = 'approved' AND start_until <= $1
+         ORDER BY 1",
+        now
+    )
+    .fetch_all(conn)
+    .await
+    .map(|ids| ids.into_iter().flatten().collect())
 }
 
-/// `planned → expired`, if its time is really over.
-pub async fn mark_expired(conn: &mut PgConnection, id: i64, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+/// `planned, awaiting_approval, approved → expired`, if its time is really over.
+pub async fn mark_expired(
+    conn: &mut PgConnection,
+    id: i64,
+    step: Transition,
+    cause: (&str, &str),
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE control.flushes SET state = 'expired', state_at = $2, version = version + 1 WHERE id = $1 AND state = 'planned' AND expires_at <= $2",
+        "UPDATE control.flushes SET state = $6, state_at = $2, version = version + 1, cause = $4, cause_detail = $5
+         WHERE id = $1 AND state = $3
+           AND CASE state WHEN 'planned' THEN expires_at WHEN 'awaiting_approval' THEN approve_until WHEN 'approved' THEN start_until END <= $2",
         id,
-        now
+        now,
+        step.from().as_str(),
+        cause.0,
+        cause.1,
+        step.to().as_str()
     )
     .execute(conn)
     .await?;
@@ -150,13 +173,15 @@ pub async fn count_plans(conn: &mut PgConnection, author_id: i64, since: DateTim
     .await
 }
 
-/// Flushes of this target confirmed since then.
-pub async fn count_starts(conn: &mut PgConnection, target: &str, since: DateTime<Utc>) -> Result<Recent, sqlx::Error> {
+/// Flushes of this target started since then; `but` one of them.
+pub async fn count_starts(conn: &mut PgConnection, target: &str, since: DateTime<Utc>, but: Option<i64>) -> Result<Recent, sqlx::Error> {
     sqlx::query_as!(
         Recent,
-        r#"SELECT count(*) AS "count!", min(confirmed_at) AS first FROM control.flushes WHERE target = $1 AND confirmed_at > $2"#,
+        r#"SELECT count(*) AS "count!", min(begun_at) AS first FROM control.flushes
+           WHERE target = $1 AND begun_at > $2 AND ($3::bigint IS NULL OR id <> $3)"#,
         target,
-        since
+        since,
+        but
     )
     .fetch_one(conn)
     .await

@@ -8,8 +8,8 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 /// Why a start was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The plan was confirmed, cancelled or has expired meanwhile, or is another one now.
-    NotPlanned,
+    /// It was started, cancelled or has expired meanwhile, or is another one now.
+    Moved,
     /// Another flush of this target is active.
     AnotherActive,
 }
@@ -52,8 +52,8 @@ pub async fn mark_starting(
     sqlx::query!("SET LOCAL synchronous_commit = on").execute(&mut *conn).await?;
     let plan = confirmed.plan();
     let marked = sqlx::query_scalar!(
-        "UPDATE control.flushes SET state = 'starting', state_at = $2, version = version + 1, confirmed_at = $2, reason = $3, incident = $4, cap = $5,
-                granted = $6, removed = 0, gone = 0, failed = 0, failed_by_class = '{}', scanned = 0, started_at = NULL, cancel_by = NULL,
+        "UPDATE control.flushes SET state = 'starting', state_at = $2, version = version + 1, confirmed_at = $2, begun_at = $2, reason = $3, incident = $4,
+                cap = $5, granted = $6, removed = 0, gone = 0, failed = 0, failed_by_class = '{}', scanned = 0, started_at = NULL, cancel_by = NULL,
                 cause = NULL, cause_detail = NULL, lease_epoch = lease_epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $7)
          WHERE id = $1 AND state = 'planned' AND expires_at > $2 AND matched = $8 RETURNING lease_epoch",
         plan.flush_id,
@@ -67,9 +67,14 @@ pub async fn mark_starting(
     )
     .fetch_optional(conn)
     .await;
+    started(marked)
+}
+
+/// The epoch of a start, or why there is none.
+pub(super) fn started(marked: Result<Option<i32>, sqlx::Error>) -> Result<Result<i32, Refusal>, sqlx::Error> {
     match marked {
         Ok(Some(epoch)) => Ok(Ok(epoch)),
-        Ok(None) => Ok(Err(Refusal::NotPlanned)),
+        Ok(None) => Ok(Err(Refusal::Moved)),
         Err(sqlx::Error::Database(error)) if error.constraint() == Some("flushes_active") => Ok(Err(Refusal::AnotherActive)),
         Err(error) => Err(error),
     }
@@ -92,7 +97,7 @@ pub async fn commit_start(start: Transaction<'_, Postgres>, pool: &PgPool, id: i
 /// `starting → running`.
 pub async fn mark_running(conn: &mut PgConnection, id: i64, epoch: i32, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE control.flushes SET state = 'running', state_at = $3, started_at = $3, version = version + 1,
+        "UPDATE control.flushes SET state = 'running', state_at = $3, started_at = coalesce(started_at, $3), version = version + 1,
                 lease_until = clock_timestamp() + make_interval(secs => $4)
          WHERE id = $1 AND lease_epoch = $2 AND state = 'starting'",
         id,
@@ -130,7 +135,7 @@ pub async fn mark_progress(conn: &mut PgConnection, id: i64, epoch: i32, row: &R
 pub async fn mark_verifying(conn: &mut PgConnection, id: i64, epoch: i32, row: &Row, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE control.flushes SET state = 'verifying', state_at = $8, version = version + 1, removed = $3, gone = $4, failed = $5,
-                failed_by_class = $6::text::jsonb, granted = 0, scanned = $7, lease_until = clock_timestamp() + make_interval(secs => $9)
+                failed_by_class = $6::text::jsonb, granted = $10, scanned = $7, lease_until = clock_timestamp() + make_interval(secs => $9)
          WHERE id = $1 AND lease_epoch = $2 AND state = 'running'",
         id,
         epoch,
@@ -140,7 +145,8 @@ pub async fn mark_verifying(conn: &mut PgConnection, id: i64, epoch: i32, row: &
         row.failed_by_class,
         row.scanned.cast_signed(),
         now,
-        LEASE.as_secs_f64()
+        LEASE.as_secs_f64(),
+        row.granted.cast_signed()
     )
     .execute(conn)
     .await?;

@@ -50,18 +50,21 @@ fn ended_sentence(flush: &FlushPage) -> AnyView {
     };
     let removed = write::count(outcome.removed);
     let noun = if outcome.removed == 1 { "key" } else { "keys" };
-    let lead = match (flush.state.as_str(), outcome.removed_at_most) {
-        ("interrupted", Some(most)) => {
-            format!("Interrupted. At least {removed} {noun} and at most {} were removed", write::count(most))
+    let cut = match flush.state.as_str() {
+        "interrupted" => "Interrupted",
+        "failed" => "Failed",
+        "cancelled" => "Cancelled",
+        "auto_stopped" => "Stopped by the brake",
+        "stopped_at_cap" => "Stopped at its cap",
+        _ => "",
+    };
+    let lead = match outcome.removed_at_most.filter(|most| *most > outcome.removed) {
+        Some(most) => {
+            let range = format!("at least {removed} {noun} and at most {} were removed", write::count(most));
+            if cut.is_empty() { range.replacen("at least", "At least", 1) } else { format!("{cut}: {range}") }
         }
-        ("failed", Some(most)) if most > outcome.removed => {
-            format!("Failed. At least {removed} {noun} and at most {} were removed", write::count(most))
-        }
-        ("failed", _) => format!("Failed after {removed} {noun} were removed"),
-        ("cancelled", _) => format!("Cancelled after {removed} {noun} were removed"),
-        ("auto_stopped", _) => format!("Stopped by the brake after {removed} {noun} were removed"),
-        ("stopped_at_cap", _) => format!("Stopped at its cap after {removed} {noun} were removed"),
-        _ => format!("Removed {removed} {noun}"),
+        None if cut.is_empty() => format!("Removed {removed} {noun}"),
+        None => format!("{cut} after {removed} {noun} were removed"),
     };
     view! { <strong>{lead}</strong>{super::under_scope(flush)}"." }.into_any()
 }
@@ -239,6 +242,16 @@ fn happened(flush: &FlushPage) -> AnyView {
     view! { <section class="card"><h2>"What happened"</h2><p class="hint">{day}</p><ol class="tl">{rows}</ol></section> }.into_any()
 }
 
+/// A link where it is one.
+pub fn incident(text: &str) -> AnyView {
+    let text = text.to_owned();
+    if text.starts_with("https://") || text.starts_with("http://") {
+        view! { <a href=text.clone() rel="noreferrer">{text.clone()}</a> }.into_any()
+    } else {
+        text.into_any()
+    }
+}
+
 fn proof(flush: &FlushPage) -> AnyView {
     let rows = match (flush.audit.first(), flush.audit.last()) {
         (Some(first), Some(last)) => {
@@ -263,14 +276,16 @@ fn proof(flush: &FlushPage) -> AnyView {
         view! { ", run id "{code(&short)} }
     });
     let confirmation = flush.confirmation.as_ref().map(|confirmation| {
-        let incident = confirmation.incident.as_ref().map(|incident| {
-            if incident.starts_with("https://") || incident.starts_with("http://") {
-                view! { <dt>"Incident"</dt><dd><a href=incident.clone() rel="noreferrer">{incident.clone()}</a></dd> }.into_any()
-            } else {
-                view! { <dt>"Incident"</dt><dd>{incident.clone()}</dd> }.into_any()
-            }
-        });
+        let incident =
+            confirmation.incident.as_ref().map(|incident| view! { <dt>"Incident"</dt><dd>{self::incident(incident)}</dd> });
         view! { <dt>"Confirmed by"</dt><dd>{confirmation.by.clone()}</dd><dt>"Reason"</dt><dd>{format!("“{}”", confirmation.reason)}</dd>{incident} }
+    });
+    let decision = flush.approval.as_ref().map(|approval| match (&approval.decision, &approval.break_glass) {
+        (Some(decision), _) => {
+            view! { <dt>"Approved by"</dt><dd>{decision.by.clone()}", "{write::moment(decision.at, flush.as_of)}</dd> }.into_any()
+        }
+        (None, Some(why)) => view! { <dt>"Break-glass"</dt><dd>{format!("nobody approved it: “{why}”")}</dd> }.into_any(),
+        (None, None) => ().into_any(),
     });
     let bystander = flush.outcome.as_ref().and_then(|outcome| outcome.bystander_worst_ms).map(|worst| {
         let median = flush
@@ -285,6 +300,7 @@ fn proof(flush: &FlushPage) -> AnyView {
             <h2>"Proof"</h2>
             <dl class="policy">
                 {confirmation}
+                {decision}
                 <dt>"Audit"</dt><dd>{rows}</dd>
                 <dt>"Anchored"</dt><dd>{anchored}</dd>
                 <dt>"Target"</dt><dd>{code(&flush.target)}{run}</dd>

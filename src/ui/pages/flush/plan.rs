@@ -195,7 +195,7 @@ pub fn table(flushes: &[FlushLine], now: DateTime<Utc>) -> AnyView {
                 state(tone, shape, words)
             });
             let marks = [(flush.wide, "wide"), (flush.break_glass, "break-glass")].into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect::<Vec<_>>().join(", ");
-            let removed = matches!(flush.state.as_str(), "planning" | "planned" | "expired" | "plan_failed");
+            let removed = matches!(flush.state.as_str(), "planning" | "planned" | "expired" | "plan_failed" | "awaiting_approval" | "approved" | "rejected");
             view! {
                 <tr>
                     <th scope="row" class="nowrap"><a href=href>{write::time(flush.at, now)}</a></th>

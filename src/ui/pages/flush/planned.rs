@@ -66,12 +66,24 @@ fn details(flush: &FlushPage) -> AnyView {
     let Some(plan) = &flush.plan else { return ().into_any() };
     let wide = plan.wide.then(|| {
         let why = plan.wide_because.join(", ");
+        let who = if flush.can.asks { " Another person has to approve it before you can start it." } else { "" };
         notice(
             Tone::Warn,
             Glyph::Risk,
-            view! { <b>"This flush is wide: "</b>{why}". It is marked so in the audit and in the weekly review." },
+            view! { <b>"This flush is wide: "</b>{why}"."{who}" It is marked so in the audit and in the weekly review." },
         )
     });
+    view! {
+        {wide}
+        {checks(plan)}
+        <div class="pair">{ttl(plan)}{samples(plan)}</div>
+        <div class="pair">{prefixes(plan)}{nodes(plan)}</div>
+    }
+    .into_any()
+}
+
+/// What the server looked at.
+pub fn checks(plan: &Plan) -> AnyView {
     let checks: Vec<AnyView> = plan
         .checks
         .iter()
@@ -84,13 +96,7 @@ fn details(flush: &FlushPage) -> AnyView {
             view! { <li>{shape}<span>{check.text.clone()}</span><span>{check.note.clone()}</span></li> }.into_any()
         })
         .collect();
-    view! {
-        {wide}
-        <section class="card"><h2>"Checked by the server"</h2><ul class="checks">{checks}</ul></section>
-        <div class="pair">{ttl(plan)}{samples(plan)}</div>
-        {touched(plan)}
-    }
-    .into_any()
+    view! { <section class="card"><h2>"Checked by the server"</h2><ul class="checks">{checks}</ul></section> }.into_any()
 }
 
 fn ttl(plan: &Plan) -> AnyView {
@@ -118,7 +124,8 @@ fn ttl(plan: &Plan) -> AnyView {
     .into_any()
 }
 
-fn samples(plan: &Plan) -> AnyView {
+/// Some of the keys.
+pub fn samples(plan: &Plan) -> AnyView {
     const FIRST: usize = 12;
     let list = |keys: &[String]| -> Vec<AnyView> { keys.iter().map(|key| view! { {key.clone()}<br/> }.into_any()).collect() };
     let body = if plan.samples_purged {
@@ -135,7 +142,8 @@ fn samples(plan: &Plan) -> AnyView {
     view! { <section class="card"><h2>"Sample keys"</h2>{body}<p class="hint">"Values are never read."</p></section> }.into_any()
 }
 
-fn touched(plan: &Plan) -> AnyView {
+/// The registered prefixes it touches.
+pub fn prefixes(plan: &Plan) -> AnyView {
     let prefixes: Vec<AnyView> = plan
         .prefixes
         .iter()
@@ -146,6 +154,20 @@ fn touched(plan: &Plan) -> AnyView {
             .into_any()
         })
         .collect();
+    view! {
+        <section class="card">
+            <h2>"Prefixes touched"</h2>
+            <table class="plain">
+                <caption class="vh">"Registered prefixes that the scope touches"</caption>
+                <thead><tr><th scope="col">"Prefix"</th><th scope="col">"Tier"</th><th scope="col" class="num">"Keys"</th></tr></thead>
+                <tbody>{prefixes}</tbody>
+            </table>
+        </section>
+    }
+    .into_any()
+}
+
+fn nodes(plan: &Plan) -> AnyView {
     let nodes: Vec<AnyView> = plan
         .nodes
         .iter()
@@ -154,24 +176,14 @@ fn touched(plan: &Plan) -> AnyView {
         })
         .collect();
     view! {
-        <div class="pair">
-            <section class="card">
-                <h2>"Prefixes touched"</h2>
-                <table class="plain">
-                    <caption class="vh">"Registered prefixes that the scope touches"</caption>
-                    <thead><tr><th scope="col">"Prefix"</th><th scope="col">"Tier"</th><th scope="col" class="num">"Keys"</th></tr></thead>
-                    <tbody>{prefixes}</tbody>
-                </table>
-            </section>
-            <section class="card">
-                <h2>"Nodes"</h2>
-                <table class="plain">
-                    <caption class="vh">"Nodes that were scanned"</caption>
-                    <thead><tr><th scope="col">"Node"</th><th scope="col" class="num">"Keys"</th><th scope="col" class="num">"In scope"</th></tr></thead>
-                    <tbody>{nodes}</tbody>
-                </table>
-            </section>
-        </div>
+        <section class="card">
+            <h2>"Nodes"</h2>
+            <table class="plain">
+                <caption class="vh">"Nodes that were scanned"</caption>
+                <thead><tr><th scope="col">"Node"</th><th scope="col" class="num">"Keys"</th><th scope="col" class="num">"In scope"</th></tr></thead>
+                <tbody>{nodes}</tbody>
+            </table>
+        </section>
     }
     .into_any()
 }
@@ -191,6 +203,7 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
         }
         .into_any();
     }
+    let asks = flush.can.asks;
     let count = write::count(plan.matched);
     let noun = if plan.matched == 1 { "key" } else { "keys" };
     let field = |id: &'static str, shown: &'static str, name: &'static str, label: &'static str, says: String, numeric: bool| {
@@ -219,8 +232,12 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
         <form class="danger" method="post" action=format!("/flush/{}", write::query(&flush.id)) aria-labelledby="dz" data-error=form::error_code(confirm)>
             <div class="danger-body">
                 <div>
-                    <h2 id="dz">"Confirm the removal"</h2>
-                    <p class="under">"It cannot be undone. The values come back only when readers rebuild them. Type what the plan shows; the server compares."</p>
+                    <h2 id="dz">{if asks { "Ask for the removal" } else { "Confirm the removal" }}</h2>
+                    <p class="under">{if asks {
+                        "Another person has 30 minutes to approve exactly this; then you have 15 minutes to start it. Type what the plan shows; the server compares."
+                    } else {
+                        "It cannot be undone. The values come back only when readers rebuild them. Type what the plan shows; the server compares."
+                    }}</p>
                 </div>
                 <div class="typed">
                     <span class="th"></span><span class="th">"The plan says"</span><span class="th">"You type"</span>
@@ -243,7 +260,7 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
             </div>
             <div class="danger-end">
                 <a class="btn" href="/flush">"Drop this plan"</a>
-                <button class="btn btn-danger" type="submit">{format!("Remove {count} {noun} under ")}{code(&flush.scope)}</button>
+                <button class="btn btn-danger" type="submit">{format!("{} {count} {noun} under ", if asks { "Ask to remove" } else { "Remove" })}{code(&flush.scope)}</button>
             </div>
         </form>
     }
