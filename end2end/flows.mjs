@@ -17,8 +17,8 @@ async function until(page, what, done, seconds = 60) {
 
 const state = (page) => page.locator('main').getAttribute('data-state');
 
-/** Plans, confirms and watches a flush of `scope` to its end. Answers its address. */
-async function flushScope(page, scope) {
+/** Plans, confirms and watches a flush of `scope` to its end; a wide one is approved by `approve` and then started. Answers its address. */
+async function flushScope(page, scope, approve) {
   await page.goto('/flush');
   await page.fill('[name=scope]', scope);
   await submit(page, 'form[action="/flush"] button[type=submit]');
@@ -40,12 +40,33 @@ async function flushScope(page, scope) {
 
   await page.fill('[name=typed_count]', planned);
   await submit(page, 'form.danger .btn-danger');
+  if ((await page.locator('main').getAttribute('data-wide')) === 'true') {
+    assert.equal(await state(page), 'awaiting_approval');
+    assert.equal(await page.locator('button[value=approve], button[value=start]').count(), 0, 'who asks can neither approve nor start');
+    await approve(address);
+    await until(page, 'the approval', async () => (await state(page)) === 'approved');
+    await submit(page, 'button[value=start]');
+  }
   await until(page, 'the end', async () => /^completed/.test(await state(page)));
   const figure = async (name) => Number(await page.locator('main').getAttribute(`data-${name}`));
   assert.equal(await figure('failed'), 0);
   // Keys of a living shop come and go between plan and removal.
   assert.ok((await figure('removed')) > 0, 'something was removed');
   return address;
+}
+
+/** Another person finds the mark on their first page, follows it, and approves. */
+async function approveOnAPhone(address, somebody) {
+  const { page, shot, check } = await somebody('approver', { width: 390, height: 844 });
+  await submit(page, `[data-waits] a[href="${new URL(address).pathname}"]`);
+  assert.equal(page.url(), address);
+  assert.equal(await page.locator('button[value=start]').count(), 0);
+  assert.match(await text(page, 'main .hash'), /^[0-9a-f]{64}$/);
+  await shot('approve');
+  await check();
+  await submit(page, 'button[value=approve]');
+  assert.equal(await state(page), 'approved');
+  assert.equal(await page.locator('[data-waits]').count(), 0);
 }
 
 export const flows = {
@@ -126,10 +147,10 @@ export const flows = {
     await page.waitForResponse((response) => response.url().includes('/live?of=') && response.status() === 200, { timeout: 60_000 });
   },
 
-  async exactly_one_scope_is_flushed({ page, signIn, scripts }) {
+  async exactly_one_scope_is_flushed({ page, signIn, scripts, somebody }) {
     await signIn('operator');
     const scope = scripts ? 'user:{id}:summary' : 'catalog:{id}';
-    const address = await flushScope(page, scope);
+    const address = await flushScope(page, scope, (asked) => approveOnAPhone(asked, somebody));
     await page.goto('/audit');
     const codes = await page.locator('table.chain tbody').textContent();
     for (const code of ['flush.planned', 'flush.confirmed', 'flush.started', 'flush.finished']) assert.ok(codes.includes(code), `${code} stands in the audit`);

@@ -36,14 +36,27 @@ try {
     for (const [name, flow] of Object.entries(flows)) {
       await check(`${scripts ? 'with scripts' : 'without scripts'}: ${name.replaceAll('_', ' ')}`, async () => {
         const session = await open(browser, demo.url, { scripts });
+        const others = [];
+        // Somebody else, on a machine of their own.
+        const somebody = async (role, options) => {
+          const other = await open(browser, demo.url, { scripts, ...options });
+          others.push(other);
+          await signIn(other.page, user(role));
+          const shot = (kept) => other.page.screenshot({ path: join(SHOTS, `${kept}-${options.width}-${scripts ? 'scripts' : 'plain'}.png`), fullPage: true });
+          const check = async () => {
+            assert.equal(await overflow(other.page), 0, 'the page is wider than its window');
+            if (scripts) assert.deepEqual(await axe(other.page), []);
+          };
+          return { ...other, shot, check };
+        };
         try {
-          await flow({ ...session, demo, user, signIn: (role, next) => signIn(session.page, user(role), next) });
-          assert.deepEqual(session.complaints, []);
+          await flow({ ...session, demo, user, somebody, signIn: (role, next) => signIn(session.page, user(role), next) });
+          assert.deepEqual([session, ...others].flatMap(({ complaints }) => complaints), []);
         } catch (error) {
           await session.page.screenshot({ path: join(SHOTS, `failed-${name}-${scripts ? 'scripts' : 'plain'}.png`), fullPage: true }).catch(() => {});
           throw error;
         } finally {
-          await session.context.close();
+          for (const { context } of [session, ...others]) await context.close();
         }
       });
     }
