@@ -158,6 +158,18 @@ export const flows = {
     assert.ok(await page.locator(`a[href="${new URL(address).pathname}"]`).count(), 'the list leads to it');
   },
 
+  async a_wide_flush_is_approved_on_a_phone({ page, signIn, somebody }) {
+    await signIn('operator');
+    let approved = false;
+    // A literal of one segment is wide, however few its keys.
+    await flushScope(page, 'catalog:', async (asked) => {
+      await approveOnAPhone(asked, somebody);
+      approved = true;
+    });
+    assert.ok(approved, 'a second person was asked');
+    assert.match(await text(page, 'main'), /Approved by/);
+  },
+
   async a_protected_prefix_is_refused_with_what_was_typed({ page, signIn }) {
     await signIn('operator');
     await page.goto('/flush');

@@ -119,6 +119,18 @@ fn what_a_later_release_brings_is_an_error_or_a_warning_never_silence() {
 }
 
 #[test]
+fn a_second_person_is_asked_unless_the_file_says_otherwise() {
+    let of = |line: &str| {
+        let config = read(&format!("{TARGET}{line}\n")).unwrap();
+        (config.targets[0].approvals, config.targets[0].break_glass, config.warnings.len())
+    };
+    assert_eq!(of(""), (Approvals::Wide, false, 0));
+    assert_eq!(of("break_glass = true"), (Approvals::Wide, true, 0));
+    assert_eq!(of("approvals = \"never\""), (Approvals::Never, false, 0));
+    assert_eq!(of("approvals = \"never\"\nbreak_glass = true"), (Approvals::Never, true, 1), "there is no glass to break");
+}
+
+#[test]
 fn a_target_is_one_server_behind_sentinel_or_a_cluster() {
     let text = "[[target]]\nname = \"a\"\nsentinel = { master = \"m\", nodes = [\"n:1\", \"redis://s:pw@n2:2\"], db = 3 }\nuser = \"r\"\npassword = \"pw\"\n\
                 [[target]]\nname = \"b\"\ncluster = [\"n:1\"]\n[[target]]\nname = \"c\"\nurl = \"rediss://n:1\"\n\

@@ -235,7 +235,7 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
     });
     let resume = can.resume.as_ref().map(|resume| {
         let hint = format!(
-            "The same flush goes on: at most {} more keys (its cap is {} over all runs), scanned from the beginning. Until {} UTC.",
+            "The same flush goes on from the beginning of its scope, counted again first: at most {} more keys (its cap is {} over all runs). Until {} UTC.",
             write::count(resume.left),
             write::count(resume.cap),
             resume.until.format("%H:%M:%S"),

@@ -17,6 +17,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
         view! { {write::time_exact(until, now)}{left} }
     };
     let asked = flush.confirmation.as_ref().map(|confirmation| view! { <span>"asked "{write::time_exact(confirmation.at, now)}</span>" " });
+    let how = format!("mode {}, {} pace, at most {} keys", flush.mode, flush.pace, write::count(approval.cap));
     if let Some(start_until) = approval.start_until {
         let by = match (&approval.decision, &approval.break_glass) {
             (Some(decision), _) => format!("Approved by {}", decision.by),
@@ -25,18 +26,18 @@ pub fn head(flush: &FlushPage) -> AnyView {
         let next = if flush.can.start { "You can start it now." } else { "It waits for its start." };
         return view! {
             <h1 class="sentence"><strong>{by}</strong>": removing "<strong>{keys}</strong>{super::under_scope(flush)}". "{next}" Nothing has been removed yet."</h1>
-            <p class="under">{asked}<span>"the approval expires "{until(start_until)}</span></p>
+            <p class="under">{asked}<span>"the approval expires "{until(start_until)}</span>" "<span>{how}</span></p>
         }
         .into_any();
     }
     view! {
         <h1 class="sentence"><strong>{format!("{} asks to remove {keys}", flush.author)}</strong>{super::under_scope(flush)}". Nothing has been removed yet."</h1>
-        <p class="under">{asked}<span>"the request expires "{until(approval.approve_until)}</span></p>
+        <p class="under">{asked}<span>"the request expires "{until(approval.approve_until)}</span>" "<span>{how}</span></p>
     }
     .into_any()
 }
 
-/// Everything needed to decide; then the decision.
+/// Everything needed to decide, then the decision; a start, which has been decided on, stands before it. What was refused is said at the top.
 pub fn body(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
     let refusal = form::of(refusal, "do");
     let (Some(plan), Some(approval)) = (&flush.plan, &flush.approval) else { return ().into_any() };
@@ -46,13 +47,13 @@ pub fn body(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
         {reason(flush)}
         {glass(flush)}
         {super::planned::facts(flush)}
+        {form::refused(refusal, "Not done.")}
+        {flush.can.start.then(|| start(flush, refusal))}
         {notice(Tone::Warn, Glyph::Risk, asked)}
         {super::planned::checks(plan)}
         {super::planned::prefixes(plan)}
         {super::planned::samples(plan)}
-        {form::refused(refusal, "Not done.")}
         {flush.can.approve.then(|| decide(flush, approval, refusal))}
-        {flush.can.start.then(|| start(flush, refusal))}
         {flush.can.break_glass.then(|| break_glass(flush, refusal))}
         {flush.can.sentence.clone().map(|sentence| notice(Tone::Plain, Glyph::Lock, sentence))}
     }
