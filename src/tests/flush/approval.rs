@@ -4,6 +4,7 @@ use super::{REASON, config, confirm, fill, key_count, led_to, planned, told, wai
 use crate::support::{Answer, Browser, PASSWORD, TestApp, TestRedis, attribute, data, text};
 use chrono::{DateTime, TimeDelta};
 use reqwest::StatusCode;
+use stalewatch::domain::flush::ScopeHash;
 use stalewatch::domain::operator::Role;
 use stalewatch::server::clock::Clock;
 use stalewatch::server::service::flush::{Sweeper, sweep};
@@ -120,14 +121,14 @@ async fn a_second_person_approves_and_the_requester_starts() {
             "flush.finished"
         ]
     );
-    let (confirmed, approved, starting) =
+    let (asking, yes, starting) =
         (&told(&app, "flush.confirmed").await[0], &told(&app, "flush.approved").await[0], &told(&app, "flush.starting").await[0]);
     assert_eq!(
-        (&confirmed["state"], &approved["state"], &starting["state"]),
+        (&asking["state"], &yes["state"], &starting["state"]),
         (&"awaiting_approval".into(), &"approved".into(), &"starting".into())
     );
-    assert_eq!((&approved["actor"], &approved["scope_hash"]), (&"approver@example.com".into(), &shown.as_str().into()));
-    assert_eq!((&starting["scope_hash"], &confirmed["scope_hash"]), (&approved["scope_hash"], &approved["scope_hash"]));
+    assert_eq!((&yes["actor"], &yes["scope_hash"]), (&"approver@example.com".into(), &shown.as_str().into()));
+    assert_eq!((&starting["scope_hash"], &asking["scope_hash"]), (&yes["scope_hash"], &yes["scope_hash"]));
     assert_eq!((&starting["approved_by"], &starting["cap"]), (&"approver@example.com".into(), &220.into()));
     assert!(text(&operator.page(&path).await, "main").unwrap().contains("Approved by"));
 
@@ -198,7 +199,7 @@ async fn nobody_approves_their_own() {
     again.cookie = Some(answer.header("set-cookie").split(';').next().unwrap().to_owned());
     assert_eq!(attribute(&again.page(&path).await, "[name=scope_hash]", "name"), None);
     let hash: Vec<u8> = sqlx::query_scalar("SELECT scope_hash FROM control.flushes").fetch_one(app.pool()).await.unwrap();
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = ScopeHash(hash.try_into().unwrap()).to_string();
     assert_eq!(refused(&again.post(&path, &[("do", "approve"), ("scope_hash", &hash)]).await), (403, "own_flush".into()));
     assert_eq!(refused(&press(&again, &path, "reject").await), (403, "own_flush".into()));
     assert_eq!(refusals(&app, 2).await[0], ("operator@example.com".into(), "approve".into(), "own_flush".into()));

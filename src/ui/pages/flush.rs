@@ -229,10 +229,12 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
         }
     };
     let waits = stage(flush) == Stage::Waiting;
-    let cancel = can.cancel.then(|| match waits {
-        true => one("cancel", "Cancel this request", "Nothing has been removed, and nothing will be.".to_owned()),
-        false => one("cancel", "Stop after this batch", "At most one more batch goes. What is removed stays removed.".to_owned()),
-    });
+    let (stop, means) = if waits {
+        ("Cancel this request", "Nothing has been removed, and nothing will be.")
+    } else {
+        ("Stop after this batch", "At most one more batch goes. What is removed stays removed.")
+    };
+    let cancel = can.cancel.then(|| one("cancel", stop, means.to_owned()));
     let resume = can.resume.as_ref().map(|resume| {
         let hint = format!(
             "The same flush goes on from the beginning of its scope, counted again first: at most {} more keys (its cap is {} over all runs). Until {} UTC.",

@@ -95,6 +95,7 @@ pub struct FlushPage {
 
 /// What the reader may do now. What is not possible is said in a sentence in its place, with its form left out.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a form of the page")]
 pub struct Can {
     pub confirm: bool,
     /// Confirming it asks a second person first.
