@@ -22,6 +22,7 @@ use scraper::{Html, Selector};
 use serve::Serve;
 use stalewatch::server::config::Environment;
 use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Servers};
+use stalewatch::server::run::Databases;
 
 const ROUNDS: usize = 5;
 /// One key in ten is in scope.
@@ -75,6 +76,8 @@ async fn main() {
         secret.display()
     );
     std::fs::write(&config, text).expect("the folder can be written");
+    let databases = Databases::private(servers.postgres.notes()).expect("Postgres runs");
+    databases.migrate().await.expect("the schema comes up");
     let mut console = Console::start(&servers.postgres.database_url(), &config, &folder.path().join("data")).await;
 
     let mut taken = Taken::default();

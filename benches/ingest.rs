@@ -12,6 +12,7 @@ use serve::Serve;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use stalewatch::server::config::Environment;
 use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Servers};
+use stalewatch::server::run::Databases;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +41,8 @@ async fn main() {
         writeln!(text, "[[prefix]]\nname = \"family{i}:{{id}}:view\"\ntarget = \"main\"").expect("a String takes text");
     }
     std::fs::write(&config, text).expect("the folder can be written");
+    let databases = Databases::private(servers.postgres.notes()).expect("Postgres runs");
+    databases.migrate().await.expect("the schema comes up");
     let serve = Serve::start(&servers.postgres.database_url(), &config, &folder.path().join("data"));
     let made = serve.run(&["token", "create", "--source", "bench", "--json"]);
     let token = made["token"].as_str().expect("a token").to_owned();

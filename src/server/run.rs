@@ -12,13 +12,14 @@ use crate::server::clock::Clock;
 use crate::server::config::{Config, Environment};
 use crate::server::door;
 use crate::server::jobs::{self, Jobs};
-use crate::server::private::Postgres;
+use crate::server::private::Notes;
 use crate::server::router::router;
 use crate::server::service::configuration;
 use crate::server::service::rollups;
 use crate::server::state::{AppState, Pools};
 use crate::server::store::migrations;
 use crate::server::store::pools::{self, Purpose};
+use crate::server::store::roles::{self, Moment, ServerRole};
 
 /// What requests under way get when the server ends,
 const DRAIN: Duration = Duration::from_secs(6);
@@ -32,8 +33,10 @@ const POOLS_END: Duration = Duration::from_secs(1);
 pub struct Databases {
     pub control: String,
     pub events: String,
-    /// The same two, as whoever may change their schema.
-    pub migration: [String; 2],
+    /// The first, as whoever may change its schema. Events belong to the server's own role.
+    pub migration: String,
+    /// Whether bringing the schema up also separates the roles; where they are, they are kept so in any case.
+    pub separate: bool,
 }
 
 impl Databases {
@@ -42,22 +45,31 @@ impl Databases {
         let control = environment.get("DATABASE_URL")?.to_owned();
         let events = environment.get("EVENTS_DATABASE_URL").map_or_else(|| control.clone(), str::to_owned);
         let migration = environment.get("MIGRATION_DATABASE_URL").map_or_else(|| control.clone(), str::to_owned);
-        let migration_events = if events == control { migration.clone() } else { events.clone() };
-        Some(Self { control, events, migration: [migration, migration_events] })
+        Some(Self { control, events, migration, separate: false })
     }
 
     /// One database for both.
     pub fn one(url: String) -> Self {
-        Self { control: url.clone(), events: url.clone(), migration: [url.clone(), url] }
+        Self { control: url.clone(), events: url.clone(), migration: url, separate: false }
     }
 
-    pub fn private(postgres: &Postgres) -> Self {
-        Self::one(postgres.database_url())
+    pub fn private(notes: &Notes) -> Option<Self> {
+        Some(Self { migration: notes.admin_database_url()?, separate: true, ..Self::one(notes.database_url()?) })
     }
 
-    /// Brings both schemas up.
+    /// Brings both schemas up, each part as whoever owns it.
     pub async fn migrate(&self) -> Result<(), StartError> {
-        migrations::run(&self.migration[0], &self.migration[1]).await.map_err(StartError::Migrate)
+        migrations::run_control(&self.migration).await.map_err(StartError::Migrate)?;
+        let apart = self.migration != self.control;
+        if self.separate || (apart && roles::are_separated(&self.migration).await.map_err(StartError::Roles)?) {
+            let server = ServerRole::of(&self.control).map_err(StartError::Url)?;
+            let here = self.events == self.control;
+            roles::separate(&self.migration, &server, here, Moment::BeforeEvents).await.map_err(StartError::Roles)?;
+            migrations::run_events(&self.events).await.map_err(StartError::Migrate)?;
+            roles::separate(&self.migration, &server, here, Moment::AfterEvents).await.map_err(StartError::Roles)
+        } else {
+            migrations::run_events(&self.events).await.map_err(StartError::Migrate)
+        }
     }
 
     pub fn pools(&self) -> Result<Pools, StartError> {
@@ -76,8 +88,16 @@ impl Databases {
 pub enum StartError {
     #[error("DATABASE_URL or EVENTS_DATABASE_URL cannot be used ({0}): write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(sqlx::Error),
-    #[error("cannot bring the schema up: {0}; check DATABASE_URL and that its role may create schemas there, then try again")]
+    #[error(
+        "cannot bring the schema up: {0}; check DATABASE_URL and that its role may create schemas there or, where the roles are separated, \
+        run `stalewatch migrate` with MIGRATION_DATABASE_URL, then try again"
+    )]
     Migrate(MigrateError),
+    #[error(
+        "cannot separate the roles ({0}); let MIGRATION_DATABASE_URL name a superuser, or a role that may create roles and owns the database, \
+        and DATABASE_URL an ordinary role (made if it is missing), then try again"
+    )]
+    Roles(sqlx::Error),
     #[error("cannot record which configuration comes into force ({0}); check that Postgres answers, then try again")]
     Record(sqlx::Error),
     #[error("Postgres refused what has to be there before events come in ({0}): check its log, then try again")]
@@ -98,6 +118,7 @@ impl Server {
         let pools = databases.pools()?;
         configuration::record_loaded(&pools.record, &Actor::System, &config).await.map_err(StartError::Record)?;
         let app = AppState::new(config, clock, pools);
+        tell_separation(&app).await;
         rollups::keep(&app).await.map_err(StartError::Store)?;
         let jobs = jobs::start(&app);
         Ok(Self { app, jobs, listener })
@@ -121,6 +142,16 @@ impl Server {
         let pools = &app.pools;
         let closed = async { tokio::join!(pools.control.close(), pools.record.close(), pools.events.close(), pools.events_read.close()) };
         let _ = tokio::time::timeout(POOLS_END, closed).await;
+    }
+}
+
+/// Says so where the server could rewrite the record that it is held to.
+async fn tell_separation(app: &AppState) {
+    let Ok(mut conn) = app.pools.record.acquire().await else { return };
+    if let Ok(Some(why)) = roles::why_not_separated(&mut conn).await {
+        tracing::warn!(
+            "the audit record is not separated: the server's role in Postgres {why}; `stalewatch migrate --roles` with MIGRATION_DATABASE_URL mends it"
+        );
     }
 }
 

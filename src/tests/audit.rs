@@ -40,7 +40,7 @@ async fn by_python(world: &World, cookie: &str) -> (i32, Value) {
 
 /// As somebody who owns the database and knows of the triggers.
 async fn tamper(world: &World, sql: &'static str) {
-    let mut conn = PgConnection::connect(&world.url).await.unwrap();
+    let mut conn = PgConnection::connect(&world.database.admin_url).await.unwrap();
     conn.execute("ALTER TABLE audit.log DISABLE TRIGGER ALL").await.unwrap();
     conn.execute(sql).await.unwrap();
     conn.execute("ALTER TABLE audit.log ENABLE ALWAYS TRIGGER log_no_change, ENABLE ALWAYS TRIGGER log_no_truncate").await.unwrap();
@@ -185,7 +185,7 @@ async fn without_checkpoints_it_cannot_be_told_whether_the_end_is_missing() {
 async fn a_chain_that_is_held_up_does_not_keep_anybody_out() {
     let world = World::new().await;
     world.add(Role::Viewer).await;
-    let mut holder = PgConnection::connect(&world.url).await.unwrap();
+    let mut holder = PgConnection::connect(&world.database.admin_url).await.unwrap();
     let mut tx = holder.begin().await.unwrap();
     tx.execute("SELECT * FROM audit.head FOR UPDATE").await.unwrap();
     let answer = world.sign_in("viewer@example.com", crate::world::PASSWORD).await;

@@ -309,7 +309,7 @@ async fn each_unique_key_holds_its_tables_distribution_column_and_nothing_needs_
     let keys: Vec<(String, Vec<String>)> = sqlx::query_as(
         "SELECT c.relname::text, array_agg(a.attname::text) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)
-         WHERE c.relnamespace = 'events'::regnamespace AND i.indisunique AND NOT c.relispartition GROUP BY c.relname, i.indexrelid",
+         WHERE c.relnamespace = 'events'::regnamespace AND i.indisunique AND NOT c.relispartition AND c.relname <> '_sqlx_migrations' GROUP BY c.relname, i.indexrelid",
     )
     .fetch_all(pool)
     .await

@@ -10,6 +10,7 @@ mod ingest;
 mod layers;
 mod readme;
 mod review;
+mod roles;
 mod serving;
 mod shop;
 mod support;

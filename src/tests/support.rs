@@ -22,7 +22,6 @@ use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Servers
 use stalewatch::server::run::{Databases, Server};
 use stalewatch::server::service::accounts::{self, TokenRequest};
 use stalewatch::server::state::AppState;
-use stalewatch::server::store::migrations;
 use stalewatch::server::store::tokens::Kind;
 use tokio_util::sync::CancellationToken;
 
@@ -48,9 +47,10 @@ fn shared() -> &'static Shared {
             let Claim::Held(folder) = DataFolder::claim(&folder, Holder::Server).await.unwrap() else { panic!("a new folder is free") };
             let servers = Servers::start(folder, Durability::None, Some(&[b"session:".to_vec()])).await.unwrap();
             let mut admin = PgConnection::connect(&server_url(&servers, "postgres")).await.unwrap();
-            admin.execute(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE} OWNER stalewatch"))).await.unwrap();
-            let template = owner_url(&servers, TEMPLATE);
-            migrations::run(&template, &template).await.unwrap();
+            admin.execute(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).await.unwrap();
+            // With the roles apart, as everywhere.
+            let (template, admin_url) = (app_url(&servers, TEMPLATE), server_url(&servers, TEMPLATE));
+            Databases { migration: admin_url, separate: true, ..Databases::one(template) }.migrate().await.unwrap();
             Shared { servers }
         })
     })
@@ -78,7 +78,7 @@ fn server_url(servers: &Servers, database: &str) -> String {
     format!("{}/{database}", url.rsplit_once('/').unwrap().0)
 }
 
-fn owner_url(servers: &Servers, database: &str) -> String {
+fn app_url(servers: &Servers, database: &str) -> String {
     let url = servers.postgres.database_url();
     format!("{}/{database}", url.rsplit_once('/').unwrap().0)
 }
@@ -98,10 +98,23 @@ impl TestDatabase {
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let servers = &tokio::task::spawn_blocking(shared).await.unwrap().servers;
         let mut admin = PgConnection::connect(&server_url(servers, "postgres")).await.unwrap();
-        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER stalewatch");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
         admin.execute(AssertSqlSafe(create)).await.unwrap();
         admin.close().await.unwrap();
-        let (url, admin_url) = (owner_url(servers, &name), server_url(servers, &name));
+        let (url, admin_url) = (app_url(servers, &name), server_url(servers, &name));
+        Self { name, url, admin_url }
+    }
+
+    /// A database without anything in it, that belongs to a new role, as both `url`s' names say.
+    pub async fn empty_of_new_role(attributes: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("empty_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let servers = &tokio::task::spawn_blocking(shared).await.unwrap().servers;
+        let mut admin = PgConnection::connect(&server_url(servers, "postgres")).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("CREATE ROLE {name} LOGIN PASSWORD 'secret' {attributes}"))).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
+        let admin_url = server_url(servers, &name);
+        let url = format!("postgres://{name}:secret@{}", admin_url.rsplit_once('@').unwrap().1);
         Self { name, url, admin_url }
     }
 

@@ -26,7 +26,6 @@ const HOST: &str = "127.0.0.1:3000";
 /// A database of its own, dropped at the end, and a server on it.
 pub struct World {
     pub app: AppState,
-    pub url: String,
     pub data_dir: PathBuf,
     pub database: TestDatabase,
     _folder: tempfile::TempDir,
@@ -67,7 +66,7 @@ impl World {
         };
         let data_dir = folder.path().to_owned();
         let app = AppState::new(Config { data_dir: data_dir.clone(), ..config }, clock, pools);
-        Self { app, url, data_dir, database, _folder: folder }
+        Self { app, data_dir, database, _folder: folder }
     }
 
     pub fn router(&self) -> Router {

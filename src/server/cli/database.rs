@@ -3,6 +3,7 @@
 use super::{Failure, Settings};
 use crate::server::private::{Claim, DataFolder, Durability, Holder, Servers};
 use crate::server::run::Databases;
+use crate::server::service::audit;
 use crate::server::state::Pools;
 
 /// Open pools, and the server behind them if it was started for this command.
@@ -38,20 +39,31 @@ impl Database {
 async fn private(settings: &Settings) -> Result<(Databases, Option<Servers>), Failure> {
     match DataFolder::claim(&settings.config.data_dir, Holder::Command).await? {
         Claim::Running(notes) => {
-            let url = notes.database_url().ok_or("the data folder's Postgres has not started yet: try again in a few seconds")?;
-            Ok((Databases::one(url), None))
+            let databases =
+                Databases::private(&notes).ok_or("the data folder's Postgres has not started yet: try again in a few seconds")?;
+            Ok((databases, None))
         }
         Claim::Held(folder) => {
             let servers = Servers::start(folder, Durability::Full, None).await?;
-            Ok((Databases::private(&servers.postgres), Some(servers)))
+            let databases = Databases::private(servers.postgres.notes()).ok_or("the data folder's Postgres has no port")?;
+            Ok((databases, Some(servers)))
         }
     }
 }
 
-/// `stalewatch migrate`.
-pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
+/// `stalewatch migrate [--roles]`. A private Postgres has separated roles in any case.
+pub(super) async fn migrate(settings: &Settings, separate: bool) -> Result<(), Failure> {
     if let Some(databases) = Databases::given(&settings.environment) {
+        let databases = Databases { separate, ..databases };
+        if separate && databases.migration == databases.control {
+            return Err("the server's role cannot be separated from itself: let MIGRATION_DATABASE_URL name a role that may create roles \
+                        (a superuser, most simply), and DATABASE_URL the server's own"
+                .into());
+        }
         databases.migrate().await?;
+        if separate {
+            tell_separation(&databases).await?;
+        }
     } else {
         let (databases, servers) = private(settings).await?;
         let done = databases.migrate().await;
@@ -62,6 +74,22 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     }
     eprintln!("The schema is up to date.");
     Ok(())
+}
+
+/// Says what came of it, as the server's own role sees it.
+async fn tell_separation(databases: &Databases) -> Result<(), Failure> {
+    let pools = databases.pools()?;
+    let mut conn = pools.control.acquire().await.map_err(|error| explain(&error))?;
+    let found = audit::why_not_separated(&mut conn).await.map_err(|error| explain(&error))?;
+    drop(conn);
+    pools.control.close().await;
+    match found {
+        None => {
+            eprintln!("The roles are separated: the server's may read the audit record and append to it.");
+            Ok(())
+        }
+        Some(why) => Err(format!("the roles are not separated, because the server's {why}; take that from it and try again").into()),
+    }
 }
 
 /// A sentence for what a store answered a command.

@@ -70,7 +70,8 @@ impl Demo {
     ) -> Result<(), Failure> {
         demo::fill_targets(&mut config, redis);
         let clock = Clock::system();
-        let server = Server::prepare(listener, config, clock.clone(), &Databases::private(&servers.postgres)).await?;
+        let databases = Databases::private(servers.postgres.notes()).ok_or("the private Postgres has no port")?;
+        let server = Server::prepare(listener, config, clock.clone(), &databases).await?;
         let (app, url, door) = (server.app.clone(), server.url(), server.door());
         let mut notes = Notes::read(servers.folder(), clock.now())?;
         let credentials = notes.credentials(&app).await?;

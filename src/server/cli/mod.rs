@@ -49,8 +49,13 @@ enum Command {
     /// Run the server
     Serve(serve::Serve),
     /// Bring the database's schema up
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://stalewatch:SECRET@db.internal/stalewatch stalewatch migrate")]
-    Migrate,
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://stalewatch:SECRET@db.internal/stalewatch stalewatch migrate\n  \
+        MIGRATION_DATABASE_URL=postgres://postgres:SECRET@db.internal/stalewatch DATABASE_URL=... stalewatch migrate --roles")]
+    Migrate {
+        /// Also separate the roles: the audit record belongs to one that cannot sign in; the server's is made if it is missing
+        #[arg(long)]
+        roles: bool,
+    },
     /// Add, list, disable and reset accounts
     #[command(subcommand)]
     User(accounts::User),
@@ -125,7 +130,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Demo(demo) => demo.run(&common).await?,
         Command::Serve(serve) => serve.run(settings(TargetUrls::Required)?).await?,
-        Command::Migrate => database::migrate(&settings(TargetUrls::Optional)?).await?,
+        Command::Migrate { roles } => database::migrate(&settings(TargetUrls::Optional)?, roles).await?,
         Command::User(user) => user.run(&settings(TargetUrls::Optional)?).await?,
         Command::Token(token) => token.run(&settings(TargetUrls::Optional)?).await?,
         Command::Audit(audit) => return audit.run(&settings(TargetUrls::Optional)?).await,

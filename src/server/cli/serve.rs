@@ -45,7 +45,7 @@ impl Serve {
             None => match DataFolder::claim(&config.data_dir, Holder::Server).await? {
                 Claim::Held(folder) => {
                     let servers = Servers::start(folder, Durability::Full, None).await?;
-                    (Databases::private(&servers.postgres), Some(servers))
+                    (Databases::private(servers.postgres.notes()).ok_or("the private Postgres has no port")?, Some(servers))
                 }
                 Claim::Running(_) => return Err("the data folder is in use".into()),
             },

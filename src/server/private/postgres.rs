@@ -193,7 +193,8 @@ async fn prepare(notes: &Notes) -> Result<(), PrivateError> {
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await?;
     }
     if !exists("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'stalewatch')").fetch_one(&mut admin).await? {
-        sqlx::raw_sql("CREATE DATABASE stalewatch OWNER stalewatch").execute(&mut admin).await?;
+        // Of the superuser: what owns a database may drop it, and the record with it.
+        sqlx::raw_sql("CREATE DATABASE stalewatch").execute(&mut admin).await?;
     }
     admin.close().await?;
     Ok(())

@@ -22,8 +22,10 @@ async fn both_servers_start_keep_what_they_hold_and_end() {
     let path = outer.path().join("data");
     let servers = start(&path, &[]).await;
     let (database_url, redis_url) = (servers.postgres.database_url(), servers.redis.as_ref().unwrap().url());
+    let mut admin = PgConnection::connect(&servers.postgres.admin_database_url()).await.unwrap();
+    sqlx::query("CREATE TABLE kept (id int)").execute(&mut admin).await.unwrap();
+    sqlx::query("GRANT SELECT ON kept TO stalewatch").execute(&mut admin).await.unwrap();
     let mut conn = PgConnection::connect(&database_url).await.unwrap();
-    sqlx::query("CREATE TABLE kept (id int)").execute(&mut conn).await.unwrap();
     let is_super: String = sqlx::query_scalar("SHOW is_superuser").fetch_one(&mut conn).await.unwrap();
     assert_eq!(is_super, "off");
     let mut redis = ::redis::Client::open(redis_url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();

@@ -1,8 +1,8 @@
 //! Whether this process lives, can commit, and what else is wrong with its surroundings.
 
 use crate::server::state::AppState;
-use crate::server::store::audit;
 use crate::server::store::events::quality;
+use crate::server::store::roles;
 use sqlx::PgPool;
 use std::time::Duration;
 
@@ -38,9 +38,9 @@ pub async fn readiness(app: &AppState) -> Readiness {
         }
     }
     if let Ok(mut conn) = app.pools.control.acquire().await
-        && let Ok(false) = audit::is_separated(&mut conn).await
+        && let Ok(Some(why)) = roles::why_not_separated(&mut conn).await
     {
-        notes.push("audit: not separated, this role may change the audit schema".to_owned());
+        notes.push(format!("audit: not separated, the server's role in Postgres {why}"));
     }
     notes.extend(config.warnings.iter().cloned());
     Readiness { can_commit: control.is_ok() && events.is_ok(), notes }

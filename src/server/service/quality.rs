@@ -61,8 +61,8 @@ pub struct TargetHealth {
 
 #[derive(Clone, Debug, Default)]
 pub struct AuditHealth {
-    /// Whether the app's Postgres role is neither superuser nor owner of the audit schema.
-    pub separated: bool,
+    /// What of the server's Postgres role would let it rewrite the record, as the end of a sentence; None where nothing does.
+    pub not_separated: Option<String>,
     /// Last number in the checkpoint file, and when it was written.
     pub anchored: Option<(i64, DateTime<Utc>)>,
     pub head_seq: i64,

@@ -172,16 +172,6 @@ pub async fn list_before(conn: &mut PgConnection, filter: &Filter, before: i64, 
     .await
 }
 
-/// Whether this connection's role could not rewrite the record: neither superuser nor owner of the schema.
-pub async fn is_separated(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT NOT r.rolsuper AND NOT pg_has_role(n.nspowner, 'MEMBER') AS "separated!"
-           FROM pg_namespace n, pg_roles r WHERE n.nspname = 'audit' AND r.rolname = current_user"#
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// Everybody who appears in the record, by name.
 pub async fn list_actors(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     // A walk along the index, one step per name: DISTINCT would read every record.

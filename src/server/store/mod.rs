@@ -6,6 +6,7 @@ pub mod flushes;
 pub mod migrations;
 pub mod pools;
 pub mod reviews;
+pub mod roles;
 pub mod sessions;
 pub mod sign_ins;
 pub mod tokens;

@@ -208,8 +208,11 @@ pub fn strip_items(quality: &Quality, waiting: &[Waiting]) -> AnyView {
         let words = view! { "Flush identity on "{code(&target.name)}" over-privileged" };
         items.push(item(true, Tone::Plain, Glyph::None, words.into_any()));
     }
-    if !quality.audit.separated {
+    if quality.audit.not_separated.is_some() {
         items.push(item(true, Tone::Plain, Glyph::None, "Audit not separated".into_any()));
+    } else {
+        fine += 1;
+        items.push(item(true, Tone::In, Glyph::In, "Audit separated".into_any()));
     }
     for warning in quality.warnings.iter().take(2) {
         items.push(item(true, Tone::Plain, Glyph::None, warning.clone().into_any()));

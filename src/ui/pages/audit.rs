@@ -53,9 +53,11 @@ fn badge(model: &AuditPage, may: bool) -> AnyView {
         }
         None => view! { <span>"Not anchored yet, checkpoints go to "{code(&model.checkpoint_file)}</span> }.into_any(),
     };
-    let separated = (!model.separated).then(|| {
-        view! { <span class="st">{glyph(Glyph::None, "")}"Not separated: the server's Postgres role owns the audit schema"</span> }
-    });
+    let separated = match &model.not_separated {
+        Some(why) => view! { <span class="st">{glyph(Glyph::None, "")}{format!("Not separated: the server's Postgres role {why}")}</span> }
+            .into_any(),
+        None => view! { <span>"Separated: the server's Postgres role may only read it and append to it"</span> }.into_any(),
+    };
     let query = filter_query(&model.filter, false);
     let actions = if may {
         view! {

@@ -6,6 +6,7 @@ mod export;
 mod verify;
 mod words;
 
+pub use crate::server::store::roles::why_not_separated;
 pub use anchor::{AnchorError, Anchoring, anchor, keep_anchored, re_anchor};
 pub use export::{Format, export, export_name};
 pub use verify::{LastVerified, Verification, cannot_tell, record as record_verification, verify};
@@ -47,7 +48,8 @@ pub struct AuditPage {
     /// Last number in the checkpoint file, and when.
     pub anchored: Option<(i64, DateTime<Utc>)>,
     pub checkpoint_file: String,
-    pub separated: bool,
+    /// What of the server's Postgres role would let it rewrite the record, as the end of a sentence.
+    pub not_separated: Option<String>,
     pub actors: Vec<String>,
     pub codes: Vec<String>,
     pub targets: Vec<String>,
@@ -108,7 +110,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
     let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
     let records = audit::list_before(&mut conn, &filter.to_store(), filter.before.unwrap_or(i64::MAX), PAGE + 1).await?;
     let actors = audit::list_actors(&mut conn).await?;
-    let separated = audit::is_separated(&mut conn).await?;
+    let not_separated = why_not_separated(&mut conn).await?;
     drop(conn);
     let config = app.config();
     let more = records.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
@@ -126,7 +128,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
         }),
         anchored: last_anchor(&config.data_dir),
         checkpoint_file: checkpoints::file(&config.data_dir).display().to_string(),
-        separated,
+        not_separated,
         actors,
         codes: Code::ALL.iter().map(ToString::to_string).collect(),
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
@@ -138,9 +140,9 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
 pub async fn health(app: &AppState) -> Result<AuditHealth, Error> {
     let mut conn = app.pools.control.acquire().await?;
     let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
-    let separated = audit::is_separated(&mut conn).await?;
+    let not_separated = why_not_separated(&mut conn).await?;
     let anchored = checkpoints::last(&app.config().data_dir).map(|note| (note.seq, note.at));
-    Ok(AuditHealth { separated, anchored, head_seq })
+    Ok(AuditHealth { not_separated, anchored, head_seq })
 }
 
 fn row(record: &Record) -> AuditRow {
