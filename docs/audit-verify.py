@@ -4,11 +4,14 @@
     stalewatch audit export --format jsonl > audit.jsonl
     python3 audit-verify.py audit.jsonl --checkpoints DATA/audit/checkpoints --key DATA/audit/checkpoint.pub
 
-Prints {"verdict", "first_bad", "last_seq", "last_anchored"} and exits 0 whole, 2 tampered, 3 truncated, 4 cannot tell.
+Prints {"verdict", "first_bad", "last_seq", "last_anchored"}, with "reanchored" where a restored record was accepted, and
+exits 0 whole, 2 tampered, 3 truncated, 4 cannot tell.
 
 What is checked: that numbers run from 1 without a gap, that time does not run backwards, that each hash is SHA-256 over
 the length-framed version tag, number, previous hash, time, code and canonical bytes, that the searchable columns say what
 the canonical bytes say, and that each signed checkpoint (C2SP signed-note, Ed25519) agrees with the record of its number.
+Where a record `audit.cut_noticed` says that the end was missing when it was written, checkpoints of what is missing make
+the record truncated and not tampered with.
 Without --checkpoints a missing end cannot be seen.
 """
 
@@ -145,9 +148,23 @@ def is_good(row, seq, prev, at_us):
         return False
 
 
+def noticed_cut(body):
+    try:
+        return [(int(body["last_seq"]), int(body["last_anchored"]), base64.b64decode(body["last_anchored_hash"]))]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def cut_before(seq, cuts, checkpoints):
+    """Whether a record says that the chain was cut before `seq`, of which it knew one of these checkpoints."""
+    return any(ended < seq <= anchored and (anchored, note) in checkpoints for ended, anchored, note in cuts)
+
+
 def verify(lines, checkpoints):
-    anchored = dict(checkpoints)
     prev, at_us, seq, first_bad, last_seq = bytes(32), -(2**63), 0, None, 0
+    anchored, differing, cuts, reanchored = {}, [], [], None
+    for number, note in checkpoints:
+        anchored.setdefault(number, []).append(note)
     for line in lines:
         if not line.strip():
             continue
@@ -161,18 +178,30 @@ def verify(lines, checkpoints):
             continue
         if found != seq + 1:
             first_bad = min(seq + 1, found)
-        elif not is_good(row, seq + 1, prev, at_us) or anchored.get(found, bytes.fromhex(row["hash"])) != bytes.fromhex(row["hash"]):
+        elif not is_good(row, seq + 1, prev, at_us):
             first_bad = found
         else:
             seq, prev, at_us = found, bytes.fromhex(row["hash"]), row["at_us"]
+            if any(note != prev for note in anchored.get(seq, [])):
+                differing.append(seq)
+            if row["code"] == "audit.cut_noticed":
+                cuts.extend(noticed_cut(row["record"]))
+            elif row["code"] == "audit.reanchored":
+                reanchored = seq
+    lost = False
+    for number in differing:
+        if cut_before(number, cuts, checkpoints):
+            lost = True
+        else:
+            first_bad = number if first_bad is None else min(first_bad, number)
     last_anchored = checkpoints[-1][0] if checkpoints else None
     if first_bad is not None:
         verdict = TAMPERED
-    elif last_anchored is not None and last_anchored > last_seq:
+    elif lost or (last_anchored is not None and last_anchored > last_seq):
         verdict = TRUNCATED
     else:
         verdict = WHOLE
-    return verdict, first_bad, last_seq, last_anchored
+    return verdict, first_bad, last_seq, last_anchored, reanchored
 
 
 def main():
@@ -181,7 +210,7 @@ def main():
     parser.add_argument("--checkpoints", help="the checkpoint file of the data folder")
     parser.add_argument("--key", help="the file checkpoint.pub of the data folder, or a copy kept elsewhere")
     asked = parser.parse_args()
-    verdict, first_bad, last_seq, last_anchored = CANNOT_TELL, None, 0, None
+    verdict, first_bad, last_seq, last_anchored, reanchored = CANNOT_TELL, None, 0, None, None
     try:
         checkpoints = []
         if asked.checkpoints:
@@ -191,10 +220,13 @@ def main():
                 checkpoints = read_checkpoints(asked.checkpoints, file.read())
         source = sys.stdin if asked.export == "-" else open(asked.export, encoding="utf-8")
         with source:
-            verdict, first_bad, last_seq, last_anchored = verify(source, checkpoints)
+            verdict, first_bad, last_seq, last_anchored, reanchored = verify(source, checkpoints)
     except (CannotTell, OSError, ValueError) as cause:
         print(f"cannot tell: {cause}", file=sys.stderr)
-    print(json.dumps({"verdict": verdict[0], "first_bad": first_bad, "last_seq": last_seq, "last_anchored": last_anchored}))
+    said = {"verdict": verdict[0], "first_bad": first_bad, "last_seq": last_seq, "last_anchored": last_anchored}
+    if reanchored is not None:
+        said["reanchored"] = reanchored
+    print(json.dumps(said))
     return verdict[1]
 
 

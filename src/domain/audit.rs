@@ -82,6 +82,8 @@ codes! {
     DemoSwitched = "demo.switched",
     AuditVerified = "audit.verified",
     AuditExported = "audit.exported",
+    /// The record ends before its last checkpoint, so records are missing: said in the record itself before anything else is appended.
+    AuditCutNoticed = "audit.cut_noticed",
     AuditReanchored = "audit.reanchored",
 }
 
@@ -190,6 +192,11 @@ impl ChainCheck {
     /// The hash of the last good record.
     pub fn last_hash(&self) -> Hash {
         self.hash
+    }
+
+    /// The time of the last good record in microseconds since 1970; `i64::MIN` for none.
+    pub fn last_at_us(&self) -> i64 {
+        self.at_us
     }
 
     pub fn first_bad(&self) -> Option<i64> {

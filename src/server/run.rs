@@ -14,6 +14,7 @@ use crate::server::door;
 use crate::server::jobs::{self, Jobs};
 use crate::server::private::Notes;
 use crate::server::router::router;
+use crate::server::service::audit;
 use crate::server::service::configuration;
 use crate::server::service::rollups;
 use crate::server::state::{AppState, Pools};
@@ -116,6 +117,10 @@ impl Server {
     pub async fn prepare(listener: TcpListener, config: Config, clock: Clock, databases: &Databases) -> Result<Self, StartError> {
         databases.migrate().await?;
         let pools = databases.pools()?;
+        // Before the first record of this process: from then on a restored backup and a tampered record look alike.
+        if let Err(cause) = audit::notice_cut(&pools.record, &config.data_dir).await {
+            tracing::error!(error.cause = %cause, "it could not be recorded that the end of the audit record is missing");
+        }
         configuration::record_loaded(&pools.record, &Actor::System, &config).await.map_err(StartError::Record)?;
         let app = AppState::new(config, clock, pools);
         tell_separation(&app).await;

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use stalewatch::domain::audit::{Actor, Code, Verdict};
 use stalewatch::domain::operator::Role;
-use stalewatch::server::service::audit::{self, anchor, checkpoints, verify};
+use stalewatch::server::clock::Clock;
+use stalewatch::server::run::Databases;
+use stalewatch::server::service::audit::{self, anchor, checkpoints, keep_anchored as anchoring, verify};
 use stalewatch::server::store::audit as store;
 use std::process::Command;
+use tokio_util::sync::CancellationToken;
 
 async fn append(world: &World, n: usize) {
     for i in 0..n {
@@ -23,8 +26,12 @@ async fn append(world: &World, n: usize) {
 async fn by_python(world: &World, cookie: &str) -> (i32, Value) {
     let export = world.get("/audit.jsonl", cookie).await;
     assert_eq!(export.status, StatusCode::OK);
+    python(world, export.body.as_bytes())
+}
+
+fn python(world: &World, export: &[u8]) -> (i32, Value) {
     let file = world.data_dir.join("export.jsonl");
-    std::fs::write(&file, export.body).unwrap();
+    std::fs::write(&file, export).unwrap();
     let done = Command::new("python3")
         .args(["-B", concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit-verify.py")])
         .arg(&file)
@@ -52,7 +59,7 @@ async fn sixteen_writers_leave_no_gap() {
     let writers = (0..16).map(|writer| {
         let pool = world.pool().clone();
         tokio::spawn(async move {
-            for n in 0..100 {
+            for n in 0..500 {
                 // More writers than connections: whoever waits too long for one tries again, like any request.
                 let mut tx = loop {
                     match pool.begin().await {
@@ -70,9 +77,9 @@ async fn sixteen_writers_leave_no_gap() {
         writer.unwrap();
     }
     let (count, last): (i64, i64) = sqlx::query_as("SELECT count(*), max(seq) FROM audit.log").fetch_one(world.pool()).await.unwrap();
-    assert_eq!((count, last), (1600, 1600));
+    assert_eq!((count, last), (8_000, 8_000));
     let found = verify(world.pool(), &world.data_dir).await;
-    assert_eq!((found.verdict, found.records), (Verdict::Whole, 1600), "{}", found.detail);
+    assert_eq!((found.verdict, found.records), (Verdict::Whole, 8_000), "{}", found.detail);
     let backwards: i64 = sqlx::query_scalar("SELECT count(*) FROM audit.log a JOIN audit.log b ON b.seq = a.seq + 1 WHERE b.at < a.at")
         .fetch_one(world.pool())
         .await
@@ -130,6 +137,8 @@ async fn every_column_is_held_by_the_chain() {
         ("DELETE FROM audit.log WHERE seq = 2", 2),
         ("UPDATE audit.log SET seq = 9 WHERE seq = 5", 5),
         ("UPDATE audit.head SET hash = sha256(hash)", 5),
+        ("UPDATE audit.head SET at = at + interval '1 day'", 5),
+        ("UPDATE audit.head SET seq = 3", 4),
     ] {
         let world = World::new().await;
         append(&world, 5).await;
@@ -148,7 +157,7 @@ async fn a_cut_tail_is_truncated_also_where_the_head_was_set_back() {
     assert_eq!(anchored, 12);
     tamper(&world, "DELETE FROM audit.log WHERE seq > 8").await;
     assert_eq!(verify(world.pool(), &world.data_dir).await.verdict, Verdict::Truncated);
-    tamper(&world, "UPDATE audit.head SET seq = 8, hash = (SELECT hash FROM audit.log WHERE seq = 8)").await;
+    set_back(&world, 8).await;
     let found = verify(world.pool(), &world.data_dir).await;
     assert_eq!((found.verdict, found.last_seq, found.last_anchored), (Verdict::Truncated, 8, Some(12)));
     assert!(anchor(&world.app).await.is_err(), "a shorter chain is not anchored over a longer one");
@@ -243,13 +252,25 @@ async fn only_auditors_and_admins_export_and_a_formula_stays_a_text() {
     assert_eq!(answer.body.lines().next(), Some("seq,at,code,actor,target,scope,record,prev,hash"));
 }
 
+/// As after restoring a backup that was made when the record was `seq` long.
+async fn set_back(world: &World, seq: i64) {
+    let mut conn = PgConnection::connect(&world.database.admin_url).await.unwrap();
+    conn.execute("ALTER TABLE audit.log DISABLE TRIGGER ALL").await.unwrap();
+    sqlx::query("DELETE FROM audit.log WHERE seq > $1").bind(seq).execute(&mut conn).await.unwrap();
+    sqlx::query("UPDATE audit.head h SET seq = l.seq, at = l.at, hash = l.hash FROM audit.log l WHERE l.seq = $1")
+        .bind(seq)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    conn.execute("ALTER TABLE audit.log ENABLE ALWAYS TRIGGER log_no_change, ENABLE ALWAYS TRIGGER log_no_truncate").await.unwrap();
+}
+
 #[tokio::test]
-async fn a_restored_backup_is_accepted_only_with_a_reason_and_never_where_it_was_tampered_with() {
+async fn a_restored_backup_is_accepted_only_with_a_reason_once_and_never_where_it_was_tampered_with() {
     let world = World::new().await;
     append(&world, 10).await;
     anchor(&world.app).await.unwrap();
-    tamper(&world, "DELETE FROM audit.log WHERE seq > 6").await;
-    tamper(&world, "UPDATE audit.head SET seq = 6, hash = (SELECT hash FROM audit.log WHERE seq = 6)").await;
+    set_back(&world, 6).await;
     let now = world.app.clock.now();
     let again = |reason: &'static str| audit::re_anchor(world.pool(), &world.data_dir, &Actor::System, reason, now);
     assert!(again("because").await.is_err());
@@ -257,6 +278,272 @@ async fn a_restored_backup_is_accepted_only_with_a_reason_and_never_where_it_was
     assert_eq!(again("restored from Monday's backup").await.unwrap().seq, 7);
     let found = verify(world.pool(), &world.data_dir).await;
     assert_eq!((found.verdict, found.last_seq, found.last_anchored), (Verdict::Whole, 7, Some(7)), "{}", found.detail);
+    assert_eq!(found.reanchored, Some(7));
+    assert!(found.detail.contains("anchored anew at record 7; what had been recorded as 7 to 10 before is lost"), "{}", found.detail);
+    let refused = again("restored from Monday's backup").await.unwrap_err().to_string();
+    assert!(refused.contains("The record is whole"), "{refused}");
+    let body: Value = record(&world, 7).await;
+    assert_eq!(
+        (&body["last_anchored_before"], &body["last_seq"], &body["lost_from"], &body["lost_to"]),
+        (&json!(10), &json!(6), &json!(7), &json!(10))
+    );
+    assert!(body["last_anchored_hash_before"].is_string() && body["last_hash"].is_string(), "{body}");
+    let aside = std::fs::read_dir(world.data_dir.join("audit")).unwrap();
+    assert!(aside.flatten().any(|file| file.file_name().to_string_lossy().starts_with("checkpoints.until-")));
     tamper(&world, "UPDATE audit.log SET code = 'flush.started' WHERE seq = 2").await;
     assert!(again("restored from Monday's backup").await.is_err());
+}
+
+async fn record(world: &World, seq: i64) -> Value {
+    let canonical: Vec<u8> =
+        sqlx::query_scalar("SELECT canonical FROM audit.log WHERE seq = $1").bind(seq).fetch_one(world.pool()).await.unwrap();
+    serde_json::from_slice(&canonical).unwrap()
+}
+
+#[tokio::test]
+async fn a_restored_backup_stays_truncated_however_long_it_grows_until_it_is_anchored_anew() {
+    let world = World::new().await;
+    let cookie = world.signed_in(Role::Auditor).await;
+    append(&world, 18).await;
+    anchor(&world.app).await.unwrap();
+    set_back(&world, 15).await;
+    // What every process does before it appends anything; twice says it once.
+    audit::notice_cut(world.pool(), &world.data_dir).await.unwrap();
+    audit::notice_cut(world.pool(), &world.data_dir).await.unwrap();
+    assert_eq!(world.codes().await.last().unwrap(), "audit.cut_noticed");
+    append(&world, 20).await;
+    audit::notice_cut(world.pool(), &world.data_dir).await.unwrap();
+    let found = verify(world.pool(), &world.data_dir).await;
+    assert_eq!((found.verdict, found.first_bad, found.last_seq), (Verdict::Truncated, None, 36), "{}", found.detail);
+    assert_eq!(found.lost, Some(audit::Lost { from: 16, to: 20, behind_the_head: false }));
+    assert!(anchor(&world.app).await.is_err(), "nothing is anchored behind what is missing");
+    let (code, said) = by_python(&world, &cookie).await;
+    assert_eq!((code, said["verdict"].as_str()), (3, Some("truncated")), "{said}");
+    let now = world.app.clock.now();
+    let done = audit::re_anchor(world.pool(), &world.data_dir, &Actor::System, "restored from Monday's backup", now).await.unwrap();
+    assert_eq!(done.seq, 38, "the export is a record, too");
+    assert_eq!(verify(world.pool(), &world.data_dir).await.verdict, Verdict::Whole);
+    anchor(&world.app).await.unwrap();
+    let (code, said) = by_python(&world, &cookie).await;
+    assert_eq!((code, said["verdict"].as_str(), said["reanchored"].as_i64()), (0, Some("whole"), Some(38)), "{said}");
+}
+
+#[tokio::test]
+async fn a_notice_does_not_cover_what_it_does_not_speak_of() {
+    let world = World::new().await;
+    let cookie = world.signed_in(Role::Auditor).await;
+    append(&world, 8).await;
+    anchor(&world.app).await.unwrap();
+    // Written anew from record 4 on by somebody who says afterwards that the end was missing, but cannot name the checkpoint's hash.
+    set_back(&world, 3).await;
+    append(&world, 8).await;
+    let mut tx = world.pool().begin().await.unwrap();
+    let body = json!({"last_seq": 3, "last_anchored": 10, "last_anchored_hash": "AAAA"});
+    store::append(&mut tx, Code::AuditCutNoticed, &Actor::System, &body).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = verify(world.pool(), &world.data_dir).await;
+    assert_eq!((found.verdict, found.first_bad), (Verdict::Tampered, Some(10)), "{}", found.detail);
+    let (code, said) = by_python(&world, &cookie).await;
+    assert_eq!((code, said["first_bad"].as_i64()), (2, Some(10)), "{said}");
+}
+
+/// A dump as an operator makes it, as the server's own role, and its restoring into an empty database as the superuser.
+#[tokio::test]
+async fn a_dump_is_restored_as_the_manual_says() {
+    let world = World::new().await;
+    append(&world, 10).await;
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("stalewatch.dump");
+    let run = |program: &str, arguments: &[&str]| {
+        let done = Command::new(program).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    run("pg_dump", &["--format=custom", "--file", dump.to_str().unwrap(), &world.database.url]);
+    append(&world, 5).await;
+    anchor(&world.app).await.unwrap();
+
+    let fresh = crate::support::TestDatabase::empty_of_new_role("").await;
+    run("pg_restore", &["--no-owner", "--no-privileges", "--exit-on-error", "--dbname", &fresh.admin_url, dump.to_str().unwrap()]);
+    let url = format!("{}/{}", world.database.url.rsplit_once('/').unwrap().0, fresh.name);
+    let databases = Databases { migration: fresh.admin_url.clone(), separate: true, ..Databases::one(url.clone()) };
+    databases.migrate().await.unwrap();
+    let pools = databases.pools().unwrap();
+    let mut conn = pools.control.acquire().await.unwrap();
+    assert_eq!(audit::why_not_separated(&mut conn).await.unwrap(), None);
+    let found = verify(&pools.record, &world.data_dir).await;
+    assert_eq!((found.verdict, found.last_seq, found.last_anchored), (Verdict::Truncated, 10, Some(15)), "{}", found.detail);
+    for sql in ["UPDATE audit.log SET actor = 'x'", "TRUNCATE audit.log"] {
+        let refused = PgConnection::connect(&fresh.admin_url).await.unwrap().execute(sql).await.unwrap_err().to_string();
+        assert!(refused.contains("can only be appended to"), "the triggers came back, too: {refused}");
+    }
+    let now = world.app.clock.now();
+    audit::re_anchor(&pools.record, &world.data_dir, &Actor::System, "restored from Monday's backup", now).await.unwrap();
+    let found = verify(&pools.record, &world.data_dir).await;
+    assert_eq!((found.verdict, found.last_seq, found.reanchored), (Verdict::Whole, 11, Some(11)), "{}", found.detail);
+}
+
+#[tokio::test]
+async fn flushes_and_what_the_record_says_of_them_have_to_agree() {
+    let insert = "INSERT INTO control.flushes (id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at)
+        OVERRIDING SYSTEM VALUE VALUES (7, 'main', 'user:', 'literal', 'flush', 'normal', 1, 'mara@example.com', 'operator', now(), 'planning', now())";
+    let world = World::new().await;
+    append(&world, 2).await;
+    let tell = async |state: &str| {
+        let mut tx = world.pool().begin().await.unwrap();
+        let body = json!({"flush": 7, "state": state, "target": "main", "scope": "user:"});
+        let seq = store::append(&mut tx, Code::FlushRequested, &Actor::System, &body).await.unwrap().seq;
+        tx.commit().await.unwrap();
+        seq
+    };
+    let found = async || {
+        let found = verify(world.pool(), &world.data_dir).await;
+        (found.verdict, found.first_bad, found.detail)
+    };
+    sqlx::query(insert).execute(world.pool()).await.unwrap();
+    let (verdict, bad, detail) = found().await;
+    assert_eq!((verdict, bad), (Verdict::Tampered, Some(2)));
+    assert!(detail.contains("Flush 7 is planning in its own table, but no record says anything of it"), "{detail}");
+    let seq = tell("planning").await;
+    assert_eq!(found().await.0, Verdict::Whole);
+    sqlx::query("UPDATE control.flushes SET state = 'plan_failed' WHERE id = 7").execute(world.pool()).await.unwrap();
+    let (verdict, bad, detail) = found().await;
+    assert_eq!((verdict, bad), (Verdict::Tampered, Some(seq)), "{detail}");
+    sqlx::query("DELETE FROM control.flushes WHERE id = 7").execute(world.pool()).await.unwrap();
+    let (verdict, bad, detail) = found().await;
+    assert_eq!((verdict, bad), (Verdict::Tampered, Some(seq)));
+    assert!(detail.contains("there is no such flush"), "{detail}");
+}
+
+/// What a superuser does to a record of 40, and where both verifiers have to see it. Half of it is anchored, so that the end is known, too.
+#[tokio::test]
+async fn both_verifiers_name_the_same_record_whatever_was_done() {
+    for (what, sql, verdict, first_bad) in [
+        (
+            "flip",
+            "UPDATE audit.log SET canonical = set_byte(canonical, 20, get_byte(canonical, 20) # 4) WHERE seq = 1",
+            Verdict::Tampered,
+            Some(1),
+        ),
+        ("flip", "UPDATE audit.log SET canonical = set_byte(canonical, 0, 0) WHERE seq = 23", Verdict::Tampered, Some(23)),
+        ("flip", "UPDATE audit.log SET hash = set_byte(hash, 31, get_byte(hash, 31) # 128) WHERE seq = 40", Verdict::Tampered, Some(40)),
+        ("flip", "UPDATE audit.log SET prev = set_byte(prev, 0, get_byte(prev, 0) # 1) WHERE seq = 17", Verdict::Tampered, Some(17)),
+        ("delete", "DELETE FROM audit.log WHERE seq = 1", Verdict::Tampered, Some(1)),
+        ("delete", "DELETE FROM audit.log WHERE seq IN (12, 13, 30)", Verdict::Tampered, Some(12)),
+        (
+            "delete and close up",
+            "DELETE FROM audit.log WHERE seq = 25; UPDATE audit.log SET seq = seq + 1000 WHERE seq > 25;
+             UPDATE audit.log SET seq = seq - 1001 WHERE seq > 1000; UPDATE audit.head SET seq = 39",
+            Verdict::Tampered,
+            Some(25),
+        ),
+        (
+            "swap",
+            "UPDATE audit.log SET seq = 1000 WHERE seq = 8; UPDATE audit.log SET seq = 8 WHERE seq = 9; UPDATE audit.log SET seq = 9 WHERE seq = 1000",
+            Verdict::Tampered,
+            Some(8),
+        ),
+        (
+            "insert",
+            "UPDATE audit.log SET seq = seq + 1000 WHERE seq > 31; UPDATE audit.log SET seq = seq - 999 WHERE seq > 1000;
+             INSERT INTO audit.log SELECT 32, at, code, actor, target, scope, canonical, sha256(prev), sha256(hash) FROM audit.log WHERE seq = 31;
+             UPDATE audit.head SET seq = 41",
+            Verdict::Tampered,
+            Some(32),
+        ),
+        ("rename", "UPDATE audit.log SET actor = 'someone' WHERE seq = 19", Verdict::Tampered, Some(19)),
+        ("cut tail", "DELETE FROM audit.log WHERE seq > 39", Verdict::Truncated, None),
+        (
+            "cut tail",
+            "DELETE FROM audit.log WHERE seq > 20; UPDATE audit.head h SET seq = l.seq, at = l.at, hash = l.hash FROM audit.log l WHERE l.seq = 20",
+            Verdict::Truncated,
+            None,
+        ),
+        ("nothing", "SELECT 1", Verdict::Whole, None),
+    ] {
+        let world = World::new().await;
+        for n in [20, 20] {
+            append(&world, n).await;
+            anchor(&world.app).await.unwrap();
+        }
+        tamper(&world, sql).await;
+        let found = verify(world.pool(), &world.data_dir).await;
+        assert_eq!((found.verdict, found.first_bad), (verdict, first_bad), "{what}: {sql}: {}", found.detail);
+        // The lines as an export writes them; exporting itself would append a record.
+        let records = {
+            let mut conn = world.pool().acquire().await.unwrap();
+            store::list_after(&mut conn, &store::Filter::default(), 0, 1_000).await.unwrap()
+        };
+        let (code, said) = python(&world, &audit::as_lines(&records));
+        assert_eq!((code, said["first_bad"].as_i64()), (i32::from(verdict.exit_code()), first_bad), "{what}: {sql}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_record_is_anchored_every_five_minutes_and_a_busy_one_every_thousand_records() {
+    let clock = Clock::fixed("2026-11-23T02:00:00Z".parse().unwrap());
+    let world = World::with(stalewatch::server::config::Config::default(), clock.clone()).await;
+    let ending = CancellationToken::new();
+    let kept = tokio::spawn(anchoring(world.app.clone(), ending.clone()));
+    let notes = async |at_least: usize| {
+        for _ in 0..200 {
+            let notes = checkpoints::read_all(&world.data_dir).unwrap();
+            if notes.len() >= at_least {
+                return notes;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("no {at_least} checkpoints within 20 s: {:?}", checkpoints::read_all(&world.data_dir));
+    };
+    notes(1).await;
+    // The clock stands: no further one is due, however often it is looked.
+    append(&world, 3).await;
+    clock.advance(chrono::TimeDelta::seconds(299));
+    // Longer than it takes to look again: that nothing happens can only be waited for.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(notes(1).await.len(), 1);
+    clock.advance(chrono::TimeDelta::seconds(1));
+    let second = notes(2).await[1].clone();
+    assert_eq!(second.at, clock.now());
+    // Nothing happens, and it is anchored all the same.
+    clock.advance(chrono::TimeDelta::minutes(5));
+    let third = notes(3).await[2].clone();
+    assert_eq!((third.seq, third.at), (second.seq, clock.now()));
+    append(&world, 1_000).await;
+    let fourth = notes(4).await[3].clone();
+    assert!(fourth.seq >= third.seq + 1_000, "{fourth:?}");
+    world.app.anchoring.request();
+    notes(5).await;
+    ending.cancel();
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_restored_under_a_running_server_is_told_on_every_page_until_it_is_anchored_anew() {
+    let world = World::new().await;
+    let cookie = world.signed_in(Role::Auditor).await;
+    append(&world, 20).await;
+    anchor(&world.app).await.unwrap();
+    let ending = CancellationToken::new();
+    let kept = tokio::spawn(anchoring(world.app.clone(), ending.clone()));
+    let page_says = async |words: &str, wanted: bool| {
+        for _ in 0..100 {
+            if world.get("/audit", &cookie).await.body.contains(words) == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("10 s later the page says of {words:?} still {}", !wanted);
+    };
+    page_says("Record is whole", true).await;
+    set_back(&world, 12).await;
+    page_says("Audit record cut short", true).await;
+    page_says("Record was cut short", true).await;
+    assert!(world.codes().await.contains(&"audit.cut_noticed".to_owned()));
+    assert_eq!(world.app.anchoring.is_whole(), Some(false));
+    let now = world.app.clock.now();
+    audit::re_anchor(world.pool(), &world.data_dir, &Actor::System, "restored from Monday's backup", now).await.unwrap();
+    page_says("Audit record cut short", false).await;
+    page_says("anchored anew at record", true).await;
+    ending.cancel();
+    kept.await.unwrap();
 }

@@ -66,7 +66,9 @@ fn format(text: &str) -> Result<Format, String> {
 
 impl Audit {
     pub async fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
-        let database = match (Database::open(settings).await, &self) {
+        let reads_only = matches!(self, Audit::Verify { .. });
+        let opened = if reads_only { Database::open_as_it_is(settings).await } else { Database::open(settings).await };
+        let database = match (opened, &self) {
             (Ok(database), _) => database,
             // Without a database nothing can be told, which is an answer too.
             (Err(failure), Audit::Verify { json }) => return Ok(tell(&audit::cannot_tell(failure.to_string()), *json)),
@@ -102,6 +104,9 @@ fn tell(found: &Verification, json: bool) -> ExitCode {
         println!("{}", found.verdict.as_str());
         if let (Verdict::Whole, Some(anchored)) = (found.verdict, found.last_anchored) {
             println!("anchored up to record {anchored} of {}", found.last_seq);
+        }
+        if let (Verdict::Whole, Some(again)) = (found.verdict, found.reanchored) {
+            println!("anchored anew at record {again}");
         }
     }
     eprintln!("{}", found.detail);

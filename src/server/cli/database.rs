@@ -13,8 +13,18 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens it. The schema of a private one is brought up; a given one belongs to its operator, who runs `migrate`.
+    /// Opens it for a command that may append to the audit record: that its end is missing has to be said first, if it is.
     pub async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let database = Self::open_as_it_is(settings).await?;
+        if let Err(cause) = audit::notice_cut(&database.pools.record, &settings.config.data_dir).await {
+            // The command itself meets the same Postgres and says it better.
+            tracing::debug!(error.cause = %cause, "cannot tell whether the end of the audit record is missing");
+        }
+        Ok(database)
+    }
+
+    /// Opens it. The schema of a private one is brought up; a given one belongs to its operator, who runs `migrate`.
+    pub async fn open_as_it_is(settings: &Settings) -> Result<Self, Failure> {
         if let Some(databases) = Databases::given(&settings.environment) {
             return Ok(Self { pools: databases.pools()?, servers: None });
         }

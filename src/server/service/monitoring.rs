@@ -69,6 +69,10 @@ pub async fn load(app: &AppState) -> Result<Vec<Family>, sqlx::Error> {
     }
     let states = states.into_iter().map(|(state, count)| Reading { labels: vec![("state", state)], value: f64::from(count) });
     families.push(gauge("stalewatch_flushes", "Flushes of the last 24 hours by state", states.collect()));
+    if let Some(whole) = app.anchoring.is_whole() {
+        let help = "Whether the last verification found the audit chain whole";
+        families.push(gauge("stalewatch_audit_whole", help, plain(if whole { 1.0 } else { 0.0 })));
+    }
     let data_dir = config.data_dir.clone();
     let anchored = tokio::task::spawn_blocking(move || checkpoints::last(&data_dir)).await.ok().flatten();
     if let Some(anchored) = anchored {

@@ -63,6 +63,8 @@ pub struct TargetHealth {
 pub struct AuditHealth {
     /// What of the server's Postgres role would let it rewrite the record, as the end of a sentence; None where nothing does.
     pub not_separated: Option<String>,
+    /// What is wrong with the record itself, if anything is.
+    pub trouble: Option<String>,
     /// Last number in the checkpoint file, and when it was written.
     pub anchored: Option<(i64, DateTime<Utc>)>,
     pub head_seq: i64,

@@ -208,6 +208,9 @@ pub fn strip_items(quality: &Quality, waiting: &[Waiting]) -> AnyView {
         let words = view! { "Flush identity on "{code(&target.name)}" over-privileged" };
         items.push(item(true, Tone::Plain, Glyph::None, words.into_any()));
     }
+    if let Some(trouble) = &quality.audit.trouble {
+        items.push(item(false, Tone::Bad, Glyph::Out, view! { <a href="/audit">{trouble.clone()}</a> }.into_any()));
+    }
     if quality.audit.not_separated.is_some() {
         items.push(item(true, Tone::Plain, Glyph::None, "Audit not separated".into_any()));
     } else {

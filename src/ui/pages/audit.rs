@@ -38,9 +38,12 @@ fn badge(model: &AuditPage, may: bool) -> AnyView {
                 _ => (Tone::Warn, Glyph::Risk, "Cannot tell whether the record is whole"),
             };
             let bad = verified.first_bad.map(|seq| format!("first bad record {}", write::seq(seq)));
+            // A record that is whole needs no more words, unless it was not always.
+            let plain = verified.verdict == "whole" && !verified.detail.contains("anew");
             view! {
                 {state(tone, shape, words)}
                 {bad.map(|bad| view! { <span class="v-bad">{bad}</span> })}
+                {(!plain).then(|| view! { <span>{verified.detail.clone()}</span> })}
                 <span>{format!("{} records verified ", write::count(verified.records.unsigned_abs()))}{write::time_exact(verified.at, now)}{format!(", {}", write::ago(verified.at, now))}</span>
             }
             .into_any()

@@ -53,6 +53,8 @@ pub enum CheckpointError {
     NoKey(PathBuf),
     #[error("{0} is missing although its key is there: somebody moved or removed the checkpoints")]
     NoFile(PathBuf),
+    #[error("writing a checkpoint broke down: {0}")]
+    Broken(String),
     #[error("note {number} in {path} is not signed with this key, or not a note")]
     BadNote { path: PathBuf, number: usize },
 }

@@ -94,6 +94,11 @@ async fn read(pool: &PgPool, filter: &Filter, after: i64) -> Result<Vec<Record>,
     audit::list_after(&mut conn, filter, after, PIECE).await
 }
 
+/// Records as lines of JSON, as the independent verifier reads them.
+pub fn as_lines(records: &[Record]) -> Bytes {
+    write(records, Format::Jsonl)
+}
+
 fn write(records: &[Record], format: Format) -> Bytes {
     match format {
         Format::Jsonl => {

@@ -7,9 +7,9 @@ mod verify;
 mod words;
 
 pub use crate::server::store::roles::why_not_separated;
-pub use anchor::{AnchorError, Anchoring, anchor, keep_anchored, re_anchor};
-pub use export::{Format, export, export_name};
-pub use verify::{LastVerified, Verification, cannot_tell, record as record_verification, verify};
+pub use anchor::{AnchorError, Anchoring, anchor, keep_anchored, notice_cut, re_anchor};
+pub use export::{Format, as_lines, export, export_name};
+pub use verify::{LastVerified, Lost, Verification, cannot_tell, record as record_verification, verify};
 
 use crate::domain::audit::Code;
 use crate::error::Error;
@@ -62,6 +62,8 @@ pub struct Verified {
     pub records: i64,
     pub at: DateTime<Utc>,
     pub first_bad: Option<i64>,
+    /// One sentence: what is missing, what is not as it was, since when it is anchored anew.
+    pub detail: String,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +127,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
             records: last.found.records,
             at: last.at,
             first_bad: last.found.first_bad,
+            detail: last.found.detail,
         }),
         anchored: last_anchor(&config.data_dir),
         checkpoint_file: checkpoints::file(&config.data_dir).display().to_string(),
@@ -142,7 +145,7 @@ pub async fn health(app: &AppState) -> Result<AuditHealth, Error> {
     let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
     let not_separated = why_not_separated(&mut conn).await?;
     let anchored = checkpoints::last(&app.config().data_dir).map(|note| (note.seq, note.at));
-    Ok(AuditHealth { not_separated, anchored, head_seq })
+    Ok(AuditHealth { not_separated, trouble: app.anchoring.trouble(), anchored, head_seq })
 }
 
 fn row(record: &Record) -> AuditRow {

@@ -3,8 +3,10 @@
 
 use super::checkpoints::{self, Checkpoint};
 use crate::domain::audit::{ChainCheck, Code, Link, Verdict};
-use crate::server::store::audit::{self, Filter, Record};
+use crate::server::store::audit::{self, Filter, Head, Record};
 use crate::server::store::flushes;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,11 +28,58 @@ pub struct Verification {
     pub last_seq: i64,
     /// The highest number in the checkpoint file.
     pub last_anchored: Option<i64>,
+    /// The number of the record that last said that the record was anchored anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reanchored: Option<i64>,
+    /// Which records are missing, where it is cut.
+    #[serde(skip)]
+    pub lost: Option<Lost>,
     /// One sentence for people.
     #[serde(skip)]
     pub detail: String,
     #[serde(skip)]
     pub records: i64,
+}
+
+/// Records that were there once and are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub from: i64,
+    pub to: i64,
+    /// The head row knows of them: they were not lost by restoring a backup, which holds both.
+    pub behind_the_head: bool,
+}
+
+/// What a record says of the record itself.
+#[derive(Default)]
+struct Said {
+    /// `audit.cut_noticed`: the record ended at the first number, while a checkpoint of the second number and that hash was known.
+    cuts: Vec<(i64, i64, Option<String>)>,
+    /// `audit.reanchored`: its own number, and which records it gave up.
+    reanchored: Option<(i64, Option<i64>, Option<i64>)>,
+}
+
+impl Said {
+    fn take(&mut self, record: &Record, body: &Value) {
+        let number = |name: &str| body.get(name).and_then(Value::as_i64);
+        if record.code == Code::AuditCutNoticed.as_str()
+            && let (Some(ended), Some(anchored)) = (number("last_seq"), number("last_anchored"))
+        {
+            self.cuts.push((ended, anchored, body.get("last_anchored_hash").and_then(Value::as_str).map(str::to_owned)));
+        }
+        if record.code == Code::AuditReanchored.as_str() {
+            self.reanchored = Some((record.seq, number("lost_from"), number("lost_to")));
+        }
+    }
+
+    /// Where the record was cut so that a checkpoint of number `seq` speaks of what is missing.
+    fn cut_before(&self, seq: i64, notes: &[Checkpoint]) -> Option<(i64, i64)> {
+        let known = |anchored: i64, hash: &Option<String>| {
+            notes.iter().any(|note| note.seq == anchored && Some(BASE64_STANDARD.encode(note.hash)) == *hash)
+        };
+        let mut cuts = self.cuts.iter().filter(|(ended, anchored, hash)| *ended < seq && seq <= *anchored && known(*anchored, hash));
+        cuts.next().map(|(ended, anchored, _)| (*ended, *anchored))
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -62,16 +111,26 @@ pub async fn verify(pool: &PgPool, data_dir: &Path) -> Verification {
 
 /// Nothing can be said, for this reason.
 pub fn cannot_tell(detail: String) -> Verification {
-    Verification { verdict: Verdict::CannotTell, first_bad: None, last_seq: 0, last_anchored: None, detail, records: 0 }
+    Verification {
+        verdict: Verdict::CannotTell,
+        first_bad: None,
+        last_seq: 0,
+        last_anchored: None,
+        reanchored: None,
+        lost: None,
+        detail,
+        records: 0,
+    }
 }
 
 async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: Option<String>) -> Result<Verification, sqlx::Error> {
     notes.sort_by_key(|note| note.seq);
-    // One snapshot for head and records.
+    // One snapshot for head, records and flushes.
     let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let head = audit::find_head(&mut tx).await?;
     let mut check = ChainCheck::default();
     let (mut last_seq, mut records, mut next_note) = (0, 0, 0);
+    let (mut said, mut differing) = (Said::default(), Vec::new());
     // By flush: the number of the last record that says a state, and that state.
     let mut told: HashMap<i64, (i64, String)> = HashMap::new();
     loop {
@@ -84,10 +143,14 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
             if let (Some(flush), Some(state)) = (body.get("flush").and_then(Value::as_i64), body.get("state").and_then(Value::as_str)) {
                 told.insert(flush, (record.seq, state.to_owned()));
             }
+            // What a broken chain says of itself counts for nothing.
+            if check.first_bad().is_none() {
+                said.take(record, &body);
+            }
             while let Some(note) = notes.get(next_note).filter(|note| note.seq <= record.seq) {
                 // Number 0 is the empty chain; a note between two records is a gap that the walk names.
                 if note.seq == record.seq && note.hash[..] != record.hash[..] {
-                    check.mark_bad(record.seq);
+                    differing.push(record.seq);
                 }
                 next_note += 1;
             }
@@ -97,43 +160,95 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
     let jobs = flushes::list_states(&mut tx).await?;
     tx.commit().await?;
     let last_anchored = notes.last().map(|note| note.seq);
-    let mut cut = last_anchored.filter(|anchored| *anchored > last_seq);
+    let mut lost = None;
+    for seq in differing {
+        match said.cut_before(seq, &notes) {
+            Some((ended, anchored)) => lost = Some(Lost { from: ended + 1, to: anchored, behind_the_head: false }),
+            None => check.mark_bad(seq),
+        }
+    }
+    if let Some(anchored) = last_anchored.filter(|anchored| *anchored > last_seq) {
+        let from = said.cut_before(anchored, &notes).map_or(last_seq, |(ended, _)| ended) + 1;
+        lost = Some(Lost { from, to: anchored, behind_the_head: false });
+    }
     if let Some(head) = &head {
         if head.seq > last_seq {
-            cut = cut.max(Some(head.seq));
-        } else if check.first_bad().is_none() && (head.seq < last_seq || head.hash[..] != check.last_hash()[..]) {
+            let to = lost.map_or(head.seq, |lost| lost.to.max(head.seq));
+            lost = Some(Lost { from: last_seq + 1, to, behind_the_head: true });
+        } else if check.first_bad().is_none() && !is_end(head, &check, last_seq) {
             // Records behind the head's back, or a head that was set by hand.
             check.mark_bad(if head.seq < last_seq { head.seq + 1 } else { last_seq.max(1) });
         }
     }
     let chain_bad = check.first_bad();
-    let mut astray = None;
     // Where the end is missing, what it said of flushes is missing too.
-    for (flush, state) in jobs.into_iter().filter(|_| chain_bad.is_none() && cut.is_none()) {
-        if let Some((seq, said)) = told.get(&flush).filter(|(_, said)| *said != state) {
-            check.mark_bad(*seq);
-            astray.get_or_insert_with(|| {
-                format!("Flush {flush} is {state} in its own table, but record {seq}, the last about it, says {said}.")
-            });
-        }
+    let astray = if chain_bad.is_none() && lost.is_none() { compare(jobs, told, last_seq) } else { None };
+    if let Some((seq, _)) = &astray {
+        check.mark_bad(*seq);
     }
-    let found = |verdict, detail| Verification { verdict, first_bad: check.first_bad(), last_seq, last_anchored, detail, records };
-    Ok(if let Some(astray) = astray {
+    let reanchored = said.reanchored.map(|(seq, _, _)| seq);
+    let found = |verdict, detail| Verification {
+        verdict,
+        first_bad: check.first_bad(),
+        last_seq,
+        last_anchored,
+        reanchored,
+        lost,
+        detail,
+        records,
+    };
+    Ok(if let Some((_, astray)) = astray {
         found(Verdict::Tampered, astray)
     } else if let Some(bad) = chain_bad {
         found(Verdict::Tampered, format!("Record {bad} is not what was appended: something in or before it was changed or removed."))
-    } else if let Some(known) = cut {
+    } else if let Some(Lost { from, to, .. }) = lost {
+        let goes_on = if last_seq >= from { format!(", and went on to {last_seq}") } else { String::new() };
         found(
             Verdict::Truncated,
-            format!("The record ends at {last_seq}, but it was {known} long: its end was cut off, or an older backup was restored."),
+            format!(
+                "The record ended at {}{goes_on}, but it was {to} long: its end was cut off, or an older backup was restored.",
+                from - 1
+            ),
         )
     } else if head.is_none() {
         found(Verdict::CannotTell, "The head row of the record is missing.".to_owned())
     } else if let Some(cause) = unreadable {
         found(Verdict::CannotTell, format!("The chain itself is whole, but it cannot be told whether its end is missing: {cause}."))
     } else {
-        found(Verdict::Whole, format!("The record is whole: {records} records."))
+        let again = match said.reanchored {
+            None => String::new(),
+            Some((seq, Some(from), Some(to))) => {
+                format!(" It was anchored anew at record {seq}; what had been recorded as {from} to {to} before is lost.")
+            }
+            Some((seq, _, _)) => format!(" It was anchored anew at record {seq}, whose checkpoints before are set aside."),
+        };
+        found(Verdict::Whole, format!("The record is whole: {records} records.{again}"))
     })
+}
+
+/// Whether the head row is the end of the walked chain. The time before the first record is nobody's.
+fn is_end(head: &Head, check: &ChainCheck, last_seq: i64) -> bool {
+    head.seq == last_seq && head.hash[..] == check.last_hash()[..] && (last_seq == 0 || head.at.timestamp_micros() == check.last_at_us())
+}
+
+/// The first flush whose row and whose last record do not say the same, with the number of that record.
+fn compare(jobs: Vec<(i64, String)>, mut told: HashMap<i64, (i64, String)>, last_seq: i64) -> Option<(i64, String)> {
+    let mut astray: Vec<(i64, String)> = Vec::new();
+    for (flush, state) in jobs {
+        match told.remove(&flush) {
+            Some((_, said)) if said == state => {}
+            Some((seq, said)) => {
+                astray.push((seq, format!("Flush {flush} is {state} in its own table, but record {seq}, the last about it, says {said}.")));
+            }
+            None => {
+                astray.push((last_seq.max(1), format!("Flush {flush} is {state} in its own table, but no record says anything of it.")))
+            }
+        }
+    }
+    let removed = told.into_iter().map(|(flush, (seq, said))| {
+        (seq, format!("Record {seq} says that flush {flush} is {said}, but there is no such flush in its own table."))
+    });
+    astray.into_iter().chain(removed).min_by_key(|(seq, _)| *seq)
 }
 
 fn take(check: &mut ChainCheck, record: &Record, body: &Value) {
@@ -154,7 +269,7 @@ fn derived_agree(record: &Record, body: &Value) -> bool {
     text("actor") == Some(record.actor.as_str()) && text("target") == record.target.as_deref() && text("scope") == record.scope.as_deref()
 }
 
-/// Records that somebody verified. Only of a whole record: appending behind a cut would turn it into a gap.
+/// Records that somebody verified. Only of a whole record: nothing should be appended behind a cut or to what was tampered with without need.
 pub async fn record(pool: &PgPool, actor: &crate::domain::audit::Actor, found: &Verification) -> Result<(), sqlx::Error> {
     if found.verdict != Verdict::Whole {
         return Ok(());
