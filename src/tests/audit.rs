@@ -239,6 +239,44 @@ async fn the_page_filters_and_pages() {
 }
 
 #[tokio::test]
+async fn a_flushs_story_is_told_forwards_on_one_page_and_in_exports() {
+    let world = World::new().await;
+    let cookie = world.signed_in(Role::Auditor).await;
+    // Neighbours: a longer number, another field, and a text that looks like the field.
+    for body in [
+        json!({"flush": 12, "state": "planning", "target": "main", "scope": "user:"}),
+        json!({"flush": 123, "state": "planning", "target": "main", "scope": "user:"}),
+        json!({"flush": 12, "state": "planned", "target": "main", "scope": "user:", "matched": 5}),
+        json!({"reason": "{\"flush\":12}", "target": "main"}),
+        json!({"flush_filter": 12}),
+        json!({"a": "\\\",\"flush\":12,", "target": "main"}),
+        json!({"flush": 12, "state": "expired", "target": "main", "scope": "user:", "reason": "ünïcode \u{1F600}"}),
+    ] {
+        let mut tx = world.pool().begin().await.unwrap();
+        store::append(&mut tx, Code::FlushPlanned, &Actor::System, &body).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let filter = audit::AuditFilter { flush: Some(12), ..Default::default() };
+    let rows = audit::load(&world.app, filter).await.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 5, 9]);
+    let page = world.get("/audit?flush=12", &cookie).await;
+    assert!(page.body.contains("Records of flush 12, oldest first") && page.body.contains("/audit.csv?flush=12"), "{}", page.body);
+    assert!(world.get("/audit", &cookie).await.body.contains("href=\"/audit?flush=12\""), "a record leads to the others of its flush");
+    let export = world.get("/audit.jsonl?flush=12&code=flush", &cookie).await.body;
+    assert_eq!(export.lines().count(), 3, "{export}");
+    assert_eq!(world.get("/audit?flush=twelve", &cookie).await.status, StatusCode::BAD_REQUEST);
+    let mut conn = world.pool().acquire().await.unwrap();
+    sqlx::query("SET enable_seqscan = off").execute(&mut *conn).await.unwrap();
+    let plan: Vec<String> = sqlx::query_scalar(
+        "EXPLAIN SELECT seq FROM audit.log WHERE substring(encode(canonical, 'escape') FROM '[{,]\"flush\":([0-9]{1,18})[,}]') = '12' ORDER BY seq",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .unwrap();
+    assert!(plan.join(" ").contains("log_flush"), "{plan:?}");
+}
+
+#[tokio::test]
 async fn only_auditors_and_admins_export_and_a_formula_stays_a_text() {
     let world = World::new().await;
     let mut tx = world.pool().begin().await.unwrap();

@@ -93,7 +93,7 @@ async fn the_servers_role_is_refused_every_way_to_change_the_record_and_still_ap
     for sql in TAMPERING {
         let refused = conn.execute(*sql).await.expect_err(sql);
         // 42501 insufficient_privilege: not that something is missing or misspelled.
-        let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        let code = refused.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
         if code.as_deref() != Some("42501") {
             otherwise.push(format!("{sql}: {refused}"));
         }

@@ -52,6 +52,12 @@ pub(super) struct Export {
     code: Option<String>,
     #[arg(long)]
     target: Option<String>,
+    /// Only where the scope contains this text
+    #[arg(long)]
+    scope: Option<String>,
+    /// Only what tells of this flush
+    #[arg(long, value_name = "ID")]
+    flush: Option<i64>,
     /// From this day on (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
     from: Option<NaiveDate>,
@@ -115,8 +121,8 @@ fn tell(found: &Verification, json: bool) -> ExitCode {
 
 impl Export {
     async fn run(self, database: &Database) -> Result<ExitCode, Failure> {
-        let Export { format, who, code, target, from, to } = self;
-        let filter = AuditFilter { who, code, target, from, to, ..AuditFilter::default() };
+        let Export { format, who, code, target, scope, flush, from, to } = self;
+        let filter = AuditFilter { who, code, target, scope, flush, from, to, before: None };
         let mut pieces = audit::export(&database.pools.record, &actor(), &filter, format).await.map_err(|cause| explain(&cause))?;
         let mut out = std::io::stdout().lock();
         while let Some(piece) = pieces.recv().await {

@@ -20,6 +20,7 @@ pub struct Asked {
     code: String,
     target: String,
     scope: String,
+    flush: String,
     from: String,
     to: String,
     before: String,
@@ -36,13 +37,9 @@ impl Asked {
                 .map(Some)
                 .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "bad_day", "A day is written as 2026-11-23. Nothing was read.")),
         };
-        let before =
-            match some(self.before) {
-                None => None,
-                Some(text) => Some(text.parse().map_err(|_| {
-                    Error::new(StatusCode::BAD_REQUEST, "bad_number", "`before` is the number of a record. Nothing was read.")
-                })?),
-            };
+        let number = |text: String, wrong: &'static str| {
+            some(text).map(|text| text.parse::<i64>().map_err(|_| Error::new(StatusCode::BAD_REQUEST, "bad_number", wrong))).transpose()
+        };
         Ok(AuditFilter {
             who: some(self.who),
             code: some(self.code),
@@ -50,7 +47,8 @@ impl Asked {
             scope: some(self.scope),
             from: day(self.from)?,
             to: day(self.to)?,
-            before,
+            flush: number(self.flush, "`flush` is the number of a flush. Nothing was read.")?,
+            before: number(self.before, "`before` is the number of a record. Nothing was read.")?,
         })
     }
 }

@@ -45,6 +45,8 @@ pub struct Filter {
     pub target: Option<String>,
     /// Any part of the scope's text.
     pub scope: Option<String>,
+    /// Only what tells of this flush.
+    pub flush: Option<i64>,
     pub from: Option<DateTime<Utc>>,
     pub to: Option<DateTime<Utc>>,
 }
@@ -122,6 +124,9 @@ pub async fn find_last(conn: &mut PgConnection, code: Code) -> Result<Option<Rec
 
 /// At most `limit` records with numbers over `after`, oldest first: the order of verification and exports.
 pub async fn list_after(conn: &mut PgConnection, filter: &Filter, after: i64, limit: i64) -> Result<Vec<Record>, sqlx::Error> {
+    if let Some(flush) = filter.flush {
+        return list_flush(conn, flush, filter, after, limit).await;
+    }
     sqlx::query_as!(
         Record,
         "SELECT seq, at, code, actor, target, scope, canonical, prev, hash FROM audit.log
@@ -146,7 +151,35 @@ pub async fn list_after(conn: &mut PgConnection, filter: &Filter, after: i64, li
     .await
 }
 
-/// At most `limit` records with numbers under `before`, newest first: the order of the page.
+/// As [`list_after`], of one flush: by the index that holds which flush a record tells of.
+async fn list_flush(conn: &mut PgConnection, flush: i64, filter: &Filter, after: i64, limit: i64) -> Result<Vec<Record>, sqlx::Error> {
+    sqlx::query_as!(
+        Record,
+        r#"SELECT seq, at, code, actor, target, scope, canonical, prev, hash FROM audit.log
+         WHERE substring(encode(canonical, 'escape') FROM '[{,]"flush":([0-9]{1,18})[,}]') = $9::bigint::text
+           AND seq > $1
+           AND ($3::text IS NULL OR actor = $3)
+           AND ($4::text IS NULL OR code = $4 OR (right($4, 1) = '.' AND starts_with(code, $4)))
+           AND ($5::text IS NULL OR target = $5)
+           AND ($6::text IS NULL OR strpos(scope, $6) > 0)
+           AND ($7::timestamptz IS NULL OR at >= $7)
+           AND ($8::timestamptz IS NULL OR at < $8)
+         ORDER BY seq LIMIT $2"#,
+        after,
+        limit,
+        filter.actor,
+        filter.code,
+        filter.target,
+        filter.scope,
+        filter.from,
+        filter.to,
+        flush
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// At most `limit` records with numbers under `before`, newest first: the order of the page. Not for one flush, whose story is told forwards.
 pub async fn list_before(conn: &mut PgConnection, filter: &Filter, before: i64, limit: i64) -> Result<Vec<Record>, sqlx::Error> {
     sqlx::query_as!(
         Record,

@@ -19,6 +19,7 @@ pub fn main(model: &AuditPage, may: bool) -> AnyView {
             </div>
             {badge(model, may)}
             {filters(model)}
+            {story(model)}
             {table(model)}
             {pages(model)}
         </main>
@@ -85,6 +86,7 @@ fn filter_query(filter: &AuditFilter, with_before: bool) -> String {
         ("code", filter.code.clone()),
         ("target", filter.target.clone()),
         ("scope", filter.scope.clone()),
+        ("flush", filter.flush.map(|flush| flush.to_string())),
         ("from", day(filter.from)),
         ("to", day(filter.to)),
         ("before", before),
@@ -116,11 +118,22 @@ fn filters(model: &AuditPage) -> AnyView {
             {choice("f2", "code", "What", "everything", &model.codes, filter.code.as_ref())}
             {choice("f3", "target", "Target", "all", &model.targets, filter.target.as_ref())}
             <div><label for="f6">"Scope"</label><input id="f6" name="scope" value=filter.scope.clone().unwrap_or_default() autocomplete="off"/></div>
+            <div><label for="f7">"Flush"</label><input id="f7" name="flush" size="6" inputmode="numeric" value=filter.flush.map(|flush| flush.to_string()).unwrap_or_default() autocomplete="off"/></div>
             <div><label for="f4">"From"</label><input id="f4" name="from" type="date" value=day(filter.from)/></div>
             <div><label for="f5">"To"</label><input id="f5" name="to" type="date" value=day(filter.to)/></div>
             <button class="btn btn-sm" type="submit">"Show"</button>
             {(*filter != AuditFilter::default()).then(|| view! { <a href="/audit">"Show all"</a> })}
         </form>
+    }
+    .into_any()
+}
+
+/// Whose records these are, where they are one flush's.
+fn story(model: &AuditPage) -> AnyView {
+    let Some(flush) = model.filter.flush else { return ().into_any() };
+    view! {
+        <h2>{format!("Records of flush {flush}, oldest first")}</h2>
+        <p class="under"><a href=format!("/flush/{flush}")>{format!("Flush {flush}")}</a>" · "<a href="/audit">"All records"</a></p>
     }
     .into_any()
 }
@@ -139,12 +152,12 @@ fn table(model: &AuditPage) -> AnyView {
                 view! { <tr class="day"><th colspan="6" scope="rowgroup">{this.format("%A %-d %B %Y").to_string()}</th></tr> }.into_any(),
             );
         }
-        lines.push(line(row));
+        lines.push(line(row, model.filter.flush.is_none()));
     }
     view! {
         <section class="panel">
             <table class="chain">
-                <caption class="vh">"Audit records, newest first"</caption>
+                <caption class="vh">{if model.filter.flush.is_some() { "Audit records, oldest first" } else { "Audit records, newest first" }}</caption>
                 <thead>
                     <tr>
                         <th scope="col">"Record"</th><th scope="col">"At, UTC"</th><th scope="col" class="w3">"Who"</th><th scope="col" class="w3">"Code"</th>
@@ -158,7 +171,8 @@ fn table(model: &AuditPage) -> AnyView {
     .into_any()
 }
 
-fn line(row: &AuditRow) -> AnyView {
+/// `leads_on` whether it leads to the other records of its flush.
+fn line(row: &AuditRow, leads_on: bool) -> AnyView {
     let named = || {
         if row.refused { state(Tone::Warn, Glyph::Risk, row.code.clone()) } else { row.code.clone().into_any() }
     };
@@ -166,6 +180,10 @@ fn line(row: &AuditRow) -> AnyView {
         Some(href) => view! { <a href=href.clone()>{row.what.clone()}</a> }.into_any(),
         None => row.what.clone().into_any(),
     };
+    let story = row.flush.filter(|_| leads_on).map(|flush| {
+        let label = format!("All records of flush {flush}");
+        view! { " "<a class="quiet no-print" href=format!("/audit?flush={flush}") aria-label=label>"all of it"</a> }
+    });
     let who = row.actor.clone();
     let class = if row.actor == "system" { "w3 quiet" } else { "w3" };
     let hash = if row.hash.len() > 8 { format!("{}…{}", &row.hash[..4], &row.hash[row.hash.len() - 4..]) } else { row.hash.clone() };
@@ -175,7 +193,7 @@ fn line(row: &AuditRow) -> AnyView {
             <td class="nowrap">{write::timed(row.at, &row.at.format("%H:%M:%S%.3f").to_string())}<span class="phone-only sub blk">{who.clone()}</span></td>
             <td class=class>{who}</td>
             <td class="nowrap w3">{named()}</td>
-            <td class="wrap"><span class="phone-only blk">{named()}</span>{what}</td>
+            <td class="wrap"><span class="phone-only blk">{named()}</span>{what}{story}</td>
             <td class="hash w2" title=row.hash.clone()>{hash}</td>
         </tr>
     }
@@ -192,6 +210,7 @@ fn pages(model: &AuditPage) -> AnyView {
         let query = filter_query(&model.filter, false);
         view! { <a class="btn btn-sm" href=format!("/audit?{query}")>"Newest"</a> }
     });
-    let words = format!("{shown} shown, {} in all", write::count(model.head_seq.unsigned_abs()));
+    let cut = if model.story_cut { "; the exports have the rest of this flush" } else { "" };
+    let words = format!("{shown} shown, {} in all{cut}", write::count(model.head_seq.unsigned_abs()));
     view! { <p class="actions no-print">{older}{newest}<span class="hint">{words}</span></p> }.into_any()
 }

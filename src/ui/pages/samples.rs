@@ -551,6 +551,7 @@ pub fn audit() -> AuditPage {
         code: code.into(),
         what: what.into(),
         href: code.starts_with("flush").then(|| "/flush/1204".into()),
+        flush: code.starts_with("flush").then_some(1204),
         hash: "6a7200112233445566778899aabbccddeeff2c11".into(),
         refused,
     };
@@ -570,6 +571,7 @@ pub fn audit() -> AuditPage {
             row(48_201, "22T16:20:00", "dev.okafor@example.com", "flush.planned", "search:{hash} on main", false),
         ],
         older: Some(48_201),
+        story_cut: false,
         head_seq: 48_216,
         verified: Some(Verified {
             verdict: "whole".into(),

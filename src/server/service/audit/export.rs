@@ -57,7 +57,7 @@ pub async fn export(
     let mut tx = pool.begin().await?;
     let body = json!({
         "format": format.as_str(), "who": filter.who, "code_filter": filter.code, "target_filter": filter.target, "scope_filter": filter.scope,
-        "from": filter.from, "to": filter.to,
+        "flush_filter": filter.flush, "from": filter.from, "to": filter.to,
     });
     audit::append(&mut tx, Code::AuditExported, actor, &body).await?;
     tx.commit().await?;

@@ -27,6 +27,8 @@ pub struct AuditFilter {
     pub target: Option<String>,
     /// Any part of the scope's text.
     pub scope: Option<String>,
+    /// Only what tells of this flush: its story, oldest first.
+    pub flush: Option<i64>,
     pub from: Option<NaiveDate>,
     /// Inclusive.
     pub to: Option<NaiveDate>,
@@ -38,8 +40,10 @@ pub struct AuditFilter {
 pub struct AuditPage {
     pub as_of: DateTime<Utc>,
     pub filter: AuditFilter,
-    /// Newest first, at most 100.
+    /// Newest first, at most 100; of one flush oldest first, at most 1,000.
     pub rows: Vec<AuditRow>,
+    /// Whether a flush's story goes on past what is shown.
+    pub story_cut: bool,
     /// The next page's `before`, None at the end.
     pub older: Option<i64>,
     /// The head's number.
@@ -76,6 +80,8 @@ pub struct AuditRow {
     pub what: String,
     /// Where it leads, as `/flush/12`.
     pub href: Option<String>,
+    /// The flush that it tells of.
+    pub flush: Option<i64>,
     /// Whole, lower-case hex.
     pub hash: String,
     /// A refusal, drawn as one.
@@ -84,6 +90,8 @@ pub struct AuditRow {
 
 /// Rows on one page.
 const PAGE: i64 = 100;
+/// Rows of one flush's story: a progress row a minute and what people did, so a day's flush is cut.
+const STORY: i64 = 1_000;
 
 impl AuditFilter {
     /// As the store takes it.
@@ -95,6 +103,7 @@ impl AuditFilter {
             code,
             target: self.target.clone(),
             scope: self.scope.clone(),
+            flush: self.flush,
             from: self.from.map(midnight),
             to: self.to.and_then(|to| to.checked_add_days(Days::new(1))).map(midnight),
         }
@@ -110,16 +119,23 @@ pub fn last_anchor(data_dir: &std::path::Path) -> Option<(i64, DateTime<Utc>)> {
 pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Error> {
     let mut conn = app.pools.control.acquire().await?;
     let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
-    let records = audit::list_before(&mut conn, &filter.to_store(), filter.before.unwrap_or(i64::MAX), PAGE + 1).await?;
+    let (asked, wanted) = (filter.to_store(), if filter.flush.is_some() { STORY } else { PAGE });
+    let records = if filter.flush.is_some() {
+        audit::list_after(&mut conn, &asked, 0, wanted + 1).await?
+    } else {
+        audit::list_before(&mut conn, &asked, filter.before.unwrap_or(i64::MAX), wanted + 1).await?
+    };
     let actors = audit::list_actors(&mut conn).await?;
     let not_separated = why_not_separated(&mut conn).await?;
     drop(conn);
     let config = app.config();
-    let more = records.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let rows: Vec<AuditRow> = records.iter().take(usize::try_from(PAGE).unwrap_or(usize::MAX)).map(row).collect();
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let more = records.len() > wanted;
+    let rows: Vec<AuditRow> = records.iter().take(wanted).map(row).collect();
     Ok(AuditPage {
         as_of: app.clock.now(),
-        older: rows.last().filter(|_| more).map(|row| row.seq),
+        older: rows.last().filter(|_| more && filter.flush.is_none()).map(|row| row.seq),
+        story_cut: more && filter.flush.is_some(),
         rows,
         head_seq,
         verified: app.anchoring.last_verified().map(|last| Verified {
@@ -149,7 +165,7 @@ pub async fn health(app: &AppState) -> Result<AuditHealth, Error> {
 }
 
 fn row(record: &Record) -> AuditRow {
-    let body = serde_json::from_slice(&record.canonical).unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(&record.canonical).unwrap_or_default();
     AuditRow {
         seq: record.seq,
         at: record.at,
@@ -157,6 +173,7 @@ fn row(record: &Record) -> AuditRow {
         code: record.code.clone(),
         what: words::sentence(&body),
         href: words::href(&body),
+        flush: body.get("flush").and_then(serde_json::Value::as_i64),
         hash: words::hex(&record.hash),
         refused: record.code.ends_with(".refused") || record.code == Code::SignInFailed.as_str(),
     }

@@ -255,7 +255,7 @@ pub fn incident(text: &str) -> AnyView {
 fn proof(flush: &FlushPage) -> AnyView {
     let rows = match (flush.audit.first(), flush.audit.last()) {
         (Some(first), Some(last)) => {
-            let href = format!("/audit?before={}", last.seq + 1);
+            let href = format!("/audit?flush={}", write::query(&flush.id));
             view! { <a href=href>{format!("{} to {}", write::seq(first.seq), write::seq(last.seq))}</a> }.into_any()
         }
         _ => view! { <span class="quiet">"none"</span> }.into_any(),
