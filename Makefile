@@ -65,7 +65,7 @@ build: assets
 
 bench: assets
 	@.ci/setup test
-	cargo bench --features ssr --bench flush --bench ingest --bench web
+	cargo bench --features ssr --bench audit --bench flush --bench ingest --bench web
 
 # The large sizes: half an hour and more.
 bench-full: assets
