@@ -8,6 +8,7 @@ mod doors;
 mod flush;
 mod ingest;
 mod layers;
+mod overview;
 mod readme;
 mod review;
 mod roles;

@@ -71,12 +71,14 @@ pub struct Breach {
     pub classes: Vec<(String, u64)>,
     /// First minute of the stretch that is over without a break; None where it began before what is kept.
     pub since: Option<DateTime<Utc>>,
+    /// Minutes are not kept so long: `since` is the begin of the five minutes or the hour in which it began.
+    pub since_about: bool,
 }
 
 /// The line under an outside row: the likely cause, as far as it is known without contract verdicts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Why {
-    /// The last deploy at or before the first breach began.
+    /// The last deploy at or before the minute in which the first breach began; none where that is not known.
     pub deploy: Option<Mark>,
     /// Endpoints of the declared writes that must invalidate this prefix, with how.
     pub writes: Vec<DeclaredWrite>,

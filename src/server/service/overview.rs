@@ -120,7 +120,7 @@ async fn read(app: &AppState, range: &Range) -> Result<Overview, Error> {
             let figures = found.remove(&stand.subject.id).unwrap_or_default();
             let prefix = prefix_of(&config, &stand.subject);
             let why =
-                prefix.filter(|_| stand.standing() == Standing::Outside).map(|prefix| causes::why(&config, prefix, &breaches, &notes, now));
+                prefix.filter(|_| stand.standing() == Standing::Outside).map(|prefix| causes::why(&config, prefix, &breaches, &notes));
             row(&config, stand, prefix, &figures, steps, seconds, breaches, why)
         })
         .collect();

@@ -233,7 +233,7 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
         protected: prefix.is_some_and(|prefix| is_protected(&config, prefix)),
         standing,
         outside_since: breaches.iter().filter_map(|breach| breach.since).min().filter(|_| standing == Standing::Outside),
-        why: prefix.filter(|_| standing == Standing::Outside).map(|prefix| causes::why(&config, prefix, &breaches, &notes, now)),
+        why: prefix.filter(|_| standing == Standing::Outside).map(|prefix| causes::why(&config, prefix, &breaches, &notes)),
         breaches,
         policy: prefix.zip(stand.as_ref()).map(|(prefix, stand)| policy(&config, prefix, stand)),
         stale_delay_s: prefix.and_then(|prefix| prefix.fresh_within().seconds()).unwrap_or(0),

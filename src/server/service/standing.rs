@@ -60,6 +60,7 @@ impl Stand {
                     delay_s: (metric == Metric::StaleReads).then(|| prefix.fresh_within().seconds()).flatten(),
                     classes: if metric == Metric::InvalidationErrors { self.classes.clone() } else { Vec::new() },
                     since: None,
+                    since_about: false,
                 }
             })
             .collect()

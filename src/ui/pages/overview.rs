@@ -150,7 +150,7 @@ pub fn breach_words(breach: &Breach, now: DateTime<Utc>) -> AnyView {
         return view! { "budget "<b>"spent"</b> }.into_any();
     }
     let delay = breach.delay_s.filter(|_| breach.metric == Metric::StaleReads).map(|delay| format!(" at {delay} s"));
-    let since = breach.since.map(|since| view! { " since "{write::time(since, now)} });
+    let since = breach.since.map(|since| view! { {if breach.since_about { " since about " } else { " since " }}{write::time(since, now)} });
     view! { {write::metric(breach.metric)}" "<b>{write::value(breach.metric, breach.value)}</b>{delay}{since} }.into_any()
 }
 

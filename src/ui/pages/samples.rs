@@ -151,6 +151,7 @@ fn breach() -> Breach {
         delay_s: Some(10),
         classes: vec![],
         since: Some(at("23T02:31:00")),
+        since_about: false,
     }
 }
 
@@ -221,6 +222,7 @@ pub fn overview() -> Overview {
         delay_s: None,
         classes: vec![("timeout".into(), 61), ("connection".into(), 13)],
         since: Some(at("23T02:52:00")),
+        since_about: false,
     }];
     rows[1].why = Some(Why { deploy: None, writes: vec![], owner: Some("checkout".into()) });
     rows[2].breaches = vec![Breach {
@@ -232,6 +234,7 @@ pub fn overview() -> Overview {
         delay_s: None,
         classes: vec![],
         since: None,
+        since_about: false,
     }];
     for name in ["unclassified", "overflow"] {
         let mut extra = row(name, "", Standing::NoPolicy, (0, 0), 0.0, 0.0, 0.0, 0.8, (0, 0), None);

@@ -5,7 +5,7 @@ mod read;
 mod recount;
 
 pub use fold::{Folded, fold};
-pub use read::{Figures, Segment, cover, delete_expired, list_last_events, read, read_stale};
+pub use read::{Figures, Segment, Span, cover, delete_expired, list_last_events, read, read_minutes, read_stale};
 pub use recount::{Difference, recount};
 
 use super::encode::RowWriter;

@@ -14,6 +14,14 @@ pub struct Segment {
     pub to: DateTime<Utc>,
 }
 
+/// A stretch of one prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub prefix_id: i64,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+}
+
 /// The figures of a prefix, a step and an origin.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -86,6 +94,39 @@ pub async fn read(
                 origin: origin_of(origin)?,
                 tally: decode(row)?,
             })
+        })
+        .collect()
+}
+
+/// The minutes of spans that each have their own prefix and begin: a span's place in the list, the origin, the minute counted from its begin. One
+/// statement, however many there are.
+pub async fn read_minutes(conn: &mut PgConnection, spans: &[Span]) -> Result<Vec<(usize, Origin, usize, Tally)>, sqlx::Error> {
+    if spans.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT s.place, origin, (floor(extract(epoch FROM bucket - s.from_at) / 60))::int AS minute, {SUMMED}
+         FROM UNNEST($1::bigint[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS s (id, from_at, to_at, place)
+         JOIN LATERAL (
+             SELECT origin, bucket, last_at, hits, misses, stale_served, access_errors, rated_reads, rated_misses, rebuilds, rebuild_errors,
+                    rebuild_timeouts, rebuild_sketch, invalidations, invalidation_errors, stale_samples, breakdown
+             FROM events.cells WHERE prefix_id = s.id AND tier = 1 AND bucket >= s.from_at AND bucket < s.to_at
+             UNION ALL
+             SELECT origin, bucket, last_at, hits, misses, stale_served, access_errors, rated_reads, rated_misses, rebuilds, rebuild_errors,
+                    rebuild_timeouts, rebuild_sketch, invalidations, invalidation_errors, stale_samples, breakdown
+             FROM events.deltas WHERE prefix_id = s.id AND bucket >= s.from_at AND bucket < s.to_at) AS parts ON true
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(spans.iter().map(|span| span.prefix_id).collect::<Vec<_>>())
+        .bind(spans.iter().map(|span| span.from).collect::<Vec<_>>())
+        .bind(spans.iter().map(|span| span.to).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let (place, origin, minute): (i64, i16, i32) = (row.try_get("place")?, row.try_get("origin")?, row.try_get("minute")?);
+            Ok((usize::try_from(place - 1).unwrap_or(0), origin_of(origin)?, usize::try_from(minute).unwrap_or(0), decode(row)?))
         })
         .collect()
 }
