@@ -5,10 +5,11 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use stalewatch::domain::audit::{Actor, Code, Verdict};
-use stalewatch::domain::operator::Role;
+use stalewatch::domain::operator::{Role, Viewer};
 use stalewatch::server::clock::Clock;
 use stalewatch::server::run::Databases;
 use stalewatch::server::service::audit::{self, anchor, checkpoints, keep_anchored as anchoring, verify};
+use stalewatch::server::service::sight::Sight;
 use stalewatch::server::store::audit as store;
 use std::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -217,9 +218,11 @@ async fn the_page_filters_and_pages() {
     let mut tx = world.pool().begin().await.unwrap();
     store::append(&mut tx, Code::TokenCreated, &Actor::CommandLine { uid: 0 }, &json!({"token": "x"})).await.unwrap();
     tx.commit().await.unwrap();
-    let page = audit::load(&world.app, audit::AuditFilter::default()).await.unwrap();
+    let reader =
+        Sight::of(&Viewer { user_id: 1, email: String::new(), name: String::new(), role: Role::Auditor, session_id: 1, read_only: false });
+    let page = audit::load(&world.app, audit::AuditFilter::default(), reader).await.unwrap();
     assert_eq!((page.rows.len(), page.rows[0].seq, page.older, page.head_seq), (100, 131, Some(32), 131));
-    let older = audit::load(&world.app, audit::AuditFilter { before: page.older, ..Default::default() }).await.unwrap();
+    let older = audit::load(&world.app, audit::AuditFilter { before: page.older, ..Default::default() }, reader).await.unwrap();
     assert_eq!((older.rows.len(), older.older), (31, None));
     let filter = |who: &str, code: &str, scope: &str| audit::AuditFilter {
         who: Some(who.to_owned()).filter(|text| !text.is_empty()),
@@ -233,7 +236,7 @@ async fn the_page_filters_and_pages() {
         (filter("", "flush.planned", "profile"), 100),
         (filter("", "", "nowhere"), 0),
     ] {
-        assert_eq!(audit::load(&world.app, filter.clone()).await.unwrap().rows.len(), rows, "{filter:?}");
+        assert_eq!(audit::load(&world.app, filter.clone(), reader).await.unwrap().rows.len(), rows, "{filter:?}");
     }
     assert_eq!(page.actors, ["command line", "system"]);
 }

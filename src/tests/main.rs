@@ -14,5 +14,6 @@ mod review;
 mod roles;
 mod serving;
 mod shop;
+mod sight;
 mod support;
 mod world;

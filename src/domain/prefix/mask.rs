@@ -1,7 +1,8 @@
 //! Key names as viewers see them: the family is named, the placeholders' values are not. Key names can be personal data.
 
-use super::escape::escape;
+use super::escape::{escape, unescape};
 use super::template::{Segment, Template, is_version, split_last};
+use super::{overlap, parse, scope};
 
 /// What stands in place of a value.
 const MASKED: &str = "***";
@@ -30,6 +31,32 @@ pub fn mask(key: &[u8], template: Option<&Template>) -> String {
     text
 }
 
+/// The text of a scope with the values in it masked: `user:{id=***}:profile`, `user:***:`. Families are named, what only somebody's key holds is
+/// not; wholly masked where no registered family has to do with it.
+pub fn mask_scope(text: &str, delimiter: u8, registered: &[Template]) -> String {
+    if let Ok(mut template) = parse::parse(text, delimiter)
+        && registered.iter().any(|family| scope::same_shape(&template, family))
+    {
+        for segment in &mut template.segments {
+            if let Segment::One { bound: Some(value), .. } | Segment::Many { bound: Some(value), .. } = segment {
+                *value = MASKED.into();
+            }
+        }
+        return scope::canonical(&template);
+    }
+    let Ok(bytes) = unescape(text) else { return MASKED.to_owned() };
+    let reached: Vec<&Template> = registered.iter().filter(|family| overlap::reaches(family, &bytes)).collect();
+    if reached.is_empty() {
+        return MASKED.to_owned();
+    }
+    let shown = |(at, part): (usize, &[u8])| {
+        // What one of the families takes for a value may be one, whatever the others say.
+        let named = reached.iter().all(|family| matches!(family.segments.get(at), Some(Segment::Literal(bytes)) if bytes == part));
+        if part.is_empty() || named { escape(part) } else { MASKED.to_owned() }
+    };
+    bytes.split(|byte| *byte == delimiter).enumerate().map(shown).collect::<Vec<_>>().join(&escape(&[delimiter]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +72,35 @@ mod tests {
         assert_eq!(masked("files:{path*}", "files:home:ann:v3"), "files:***:v3");
         assert_eq!(masked("config:v1", "config:v1"), "config:v1");
         assert_eq!(masked("config:v1", "config:v1:v1"), "config:v1:v1");
+    }
+
+    #[test]
+    fn a_scope_names_families_and_no_values() {
+        let registered = ["user:{id}:profile", "user:{id}", "files:{path*}", "search:hot", "shop:{country}:cart:{id}"]
+            .map(|text| Template::parse(text, b':').unwrap());
+        let masked = |text: &str| mask_scope(text, b':', &registered);
+        assert_eq!(masked("user:{id}:profile"), "user:{id}:profile");
+        assert_eq!(masked("user:{id=ann@example.org}:profile"), "user:{id=***}:profile");
+        assert_eq!(masked("files:{path*=home:ann}"), "files:{path*=***}");
+        assert_eq!(masked("shop:{country}:cart:{id=7}"), "shop:{country}:cart:{id=***}");
+        assert_eq!(masked("user:"), "user:");
+        assert_eq!(masked("user:123:"), "user:***:");
+        assert_eq!(masked("user:123"), "user:***");
+        assert_eq!(masked("user:{name=ann}:profile"), "user:***:profile", "no template: only its bytes");
+        assert_eq!(masked("user:123:profile:"), "user:***:profile:");
+        assert_eq!(masked("files:home:ann:"), "files:***:***:");
+        assert_eq!(masked("shop:de:cart:9:"), "shop:***:cart:***:");
+        for foreign in ["ann@example.org:", "users:ann:", "user:{id=a:b}:profile", "\\x"] {
+            assert_eq!(masked(foreign), "***", "{foreign}");
+        }
+        assert_eq!(mask_scope("user:123:", b':', &[]), "***");
+    }
+
+    #[test]
+    fn what_one_family_takes_for_a_value_is_masked_though_another_names_it() {
+        let registered = ["user:{id}:cart", "user:admin:menu"].map(|text| Template::parse(text, b':').unwrap());
+        assert_eq!(mask_scope("user:admin:", b':', &registered), "user:***:");
+        assert_eq!(mask_scope("user:admin:menu:", b':', &registered), "user:admin:menu:");
     }
 
     #[test]

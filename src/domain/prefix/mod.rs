@@ -15,7 +15,7 @@ mod tests;
 pub use escape::{EscapeError, escape, unescape};
 pub use families::Families;
 pub use glob::GlobPattern;
-pub use mask::mask;
+pub use mask::{mask, mask_scope};
 pub use parse::TemplateError;
 pub use scope::{Scope, ScopeError, ScopeKind};
 pub use template::Template;

@@ -193,7 +193,7 @@ fn template(text: &str, delimiter: u8, registered: &[Template]) -> Result<Scope,
 }
 
 /// Whether these are one template, bindings aside.
-fn same_shape(a: &Template, b: &Template) -> bool {
+pub(super) fn same_shape(a: &Template, b: &Template) -> bool {
     a.delimiter == b.delimiter
         && a.versioned_only == b.versioned_only
         && a.segments.len() == b.segments.len()
@@ -205,7 +205,7 @@ fn same_shape(a: &Template, b: &Template) -> bool {
         })
 }
 
-fn canonical(template: &Template) -> String {
+pub(super) fn canonical(template: &Template) -> String {
     let mut text = String::new();
     let braced = |text: &mut String, bytes: &[u8]| {
         for &byte in bytes {

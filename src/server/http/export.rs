@@ -2,8 +2,9 @@
 //! the router looks.
 
 use crate::error::Error;
-use crate::server::auth::page_of;
+use crate::server::auth::{Viewer, page_of};
 use crate::server::service::review;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -35,19 +36,19 @@ fn rewritten(uri: &Uri) -> Option<Uri> {
 }
 
 /// `GET /review/{week}.{ending}`.
-pub async fn week(State(app): State<AppState>, Path((week, ending)): Path<(String, String)>) -> Response {
-    match file(&app, &week, &ending).await {
+pub async fn week(State(app): State<AppState>, viewer: Viewer, Path((week, ending)): Path<(String, String)>) -> Response {
+    match file(&app, &week, &ending, Sight::of(&viewer)).await {
         Ok(response) => response,
         Err(error) => page_of(&error),
     }
 }
 
-async fn file(app: &AppState, week: &str, ending: &str) -> Result<Response, Error> {
+async fn file(app: &AppState, week: &str, ending: &str, sight: Sight) -> Result<Response, Error> {
     let week = review::find_week(app, week)?;
     if !ENDINGS.contains(&ending) {
         return Err(Error::not_found(format!("review as .{}; there are .md, .csv and .json", ending.chars().take(20).collect::<String>())));
     }
-    let page = review::load(app, week).await?;
+    let page = review::load(app, week, sight).await?;
     let broken = |cause: &dyn std::fmt::Display| {
         tracing::error!(error.cause = %cause, "a review could not be written");
         Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The review could not be written as a file. Read it on its page.")

@@ -1,11 +1,11 @@
 //! `GET /live?of=…&since=V`: one live region of a page, drawn by the same functions as the page; 204 while nothing moved. The version is a
 //! hash of what is shown, so that it moves exactly when that moves, whichever replica answers.
 
-use crate::domain::operator::Permission;
 use crate::error::Error;
 use crate::server::auth::{Viewer, problem};
 use crate::server::pages::Ranged;
 use crate::server::pages::overview::Asked as OverviewAsked;
+use crate::server::service::sight::Sight;
 use crate::server::service::{flush, overview, prefix, quality};
 use crate::server::state::AppState;
 use crate::ui::components::frame::{strip_items, version};
@@ -61,7 +61,7 @@ async fn draw(app: &AppState, viewer: &Viewer, asked: &Asked, ranged: &Ranged, f
             Ok(Drawn { html: shell::fragment(|| strip_items(&model, &waiting)), as_of: model.as_of, state: None })
         }
         "overview" => {
-            let model = overview::load(app, &ranged.range(app.clock.now())?).await?;
+            let model = overview::load(app, &ranged.range(app.clock.now())?, Sight::of(viewer)).await?;
             let filter = filter.filter();
             let html = shell::fragment(|| if head { pages::overview::head(&model) } else { pages::overview::body(&model, &filter) });
             Ok(Drawn { html, as_of: model.as_of, state: None })
@@ -69,7 +69,7 @@ async fn draw(app: &AppState, viewer: &Viewer, asked: &Asked, ranged: &Ranged, f
         "prefix" => {
             let target = Some(asked.target.as_str()).filter(|target| !target.is_empty());
             let range = ranged.range(app.clock.now())?;
-            let model = prefix::load(app, &range, &asked.name, target, viewer.may(Permission::SeeKeys)).await?;
+            let model = prefix::load(app, &range, &asked.name, target, Sight::of(viewer)).await?;
             let html = shell::fragment(|| if head { pages::prefix::head(&model) } else { pages::prefix::body(&model, &asked.numbers) });
             Ok(Drawn { html, as_of: model.as_of, state: None })
         }

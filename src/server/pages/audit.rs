@@ -5,6 +5,7 @@ use crate::domain::operator::Permission;
 use crate::server::auth::{Viewer, page_of};
 use crate::server::forms::audit::Asked;
 use crate::server::service::audit;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::ui::components::frame::Nav;
 use crate::ui::pages;
@@ -18,7 +19,7 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer, Query(asked): Que
         Ok(filter) => filter,
         Err(error) => return page_of(&error),
     };
-    let model = match audit::load(&app, filter).await {
+    let model = match audit::load(&app, filter, Sight::of(&viewer)).await {
         Ok(model) => model,
         Err(error) => return page_of(&error),
     };

@@ -3,6 +3,7 @@
 use super::{Ranged, frame_at, page};
 use crate::server::auth::{Viewer, page_of};
 use crate::server::service::overview;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::ui::components::frame::Nav;
 use crate::ui::pages;
@@ -34,7 +35,7 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer, Query(ranged): Qu
         Err(error) => return page_of(&error),
     };
     let filter = asked.filter();
-    let (mut frame, model) = tokio::join!(frame_at(&app, &viewer, Nav::Overview, &range), overview::load(&app, &range));
+    let (mut frame, model) = tokio::join!(frame_at(&app, &viewer, Nav::Overview, &range), overview::load(&app, &range, Sight::of(&viewer)));
     frame.search.clone_from(&filter.q);
     match model {
         Ok(model) => page(StatusCode::OK, "Overview", &frame, || pages::overview::main(&model, &filter)),

@@ -4,6 +4,7 @@ use super::{Ranged, frame_at, page};
 use crate::domain::operator::Permission;
 use crate::server::auth::{Viewer, page_of};
 use crate::server::service::prefix::{self, Which};
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::ui::components::frame::Nav;
 use crate::ui::pages;
@@ -35,7 +36,7 @@ pub async fn show(
         Err(error) => return page_of(&error),
     };
     let target = Some(asked.target.as_str()).filter(|target| !target.is_empty());
-    let see_keys = viewer.may(Permission::SeeKeys);
+    let sight = Sight::of(&viewer);
     let which = match asked.events.as_str() {
         "stale" => Some(Which::Stale),
         "failed" => Some(Which::Failed),
@@ -44,12 +45,12 @@ pub async fn show(
     if let Some(which) = which {
         let frame = frame_at(&app, &viewer, Nav::None, &range).await;
         let before = Some(asked.before.as_str()).filter(|before| !before.is_empty());
-        return match prefix::load_events(&app, &range, &name, target, which, before, see_keys).await {
+        return match prefix::load_events(&app, &range, &name, target, which, before, sight).await {
             Ok(model) => page(StatusCode::OK, &format!("Events of {name}"), &frame, || pages::prefix::events_main(&model)),
             Err(error) => page_of(&error),
         };
     }
-    let (frame, model) = tokio::join!(frame_at(&app, &viewer, Nav::None, &range), prefix::load(&app, &range, &name, target, see_keys));
+    let (frame, model) = tokio::join!(frame_at(&app, &viewer, Nav::None, &range), prefix::load(&app, &range, &name, target, sight));
     match model {
         Ok(model) => page(StatusCode::OK, &name, &frame, || pages::prefix::main(&model, &asked.numbers, viewer.may(Permission::Flush))),
         Err(error) => page_of(&error),

@@ -6,6 +6,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::review::Week;
 use crate::server::auth::{Viewer, page_of};
 use crate::server::service::review;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::ui::components::frame::Nav;
 use crate::ui::pages;
@@ -36,7 +37,7 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer, Path(week): Path<
 
 /// The page, with a refused form where there is one.
 pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, week: Week, refusal: Option<&Refusal>, numbers: &str) -> Response {
-    let model = match review::load(app, week).await {
+    let model = match review::load(app, week, Sight::of(viewer)).await {
         Ok(model) => model,
         Err(error) => return page_of(&error),
     };

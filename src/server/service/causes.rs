@@ -3,6 +3,7 @@
 
 use super::figures::{Breach, DeclaredWrite, LastInvalidation, Mark, MarkKind, Metric, Why};
 use super::series::{Subject, Tracks, tracks};
+use super::sight::Sight;
 use super::standing::{buckets_of, ceil, floor};
 use crate::domain::event::tally::Tally;
 use crate::domain::event::{ErrorClass, Method, NoteKind, Origin};
@@ -220,7 +221,9 @@ pub async fn happened(
     target: Option<&str>,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
+    sight: Sight,
 ) -> Result<Vec<Mark>, Error> {
+    let config = app.config();
     let mut marks: Vec<Mark> = notes.into_iter().filter(|mark| (from..to).contains(&mark.at)).collect();
     for flush in super::flush::list(app, target, Some(from), MARKS).await? {
         let began = !matches!(flush.state.as_str(), "planning" | "planned" | "plan_failed" | "expired");
@@ -228,7 +231,7 @@ pub async fn happened(
             marks.push(Mark {
                 kind: MarkKind::Flush,
                 at: flush.at,
-                label: format!("flush {}", flush.scope),
+                label: format!("flush {}", sight.scope(&config, &flush.target, &flush.scope)),
                 href: Some(format!("/flush/{}", flush.id)),
             });
         }

@@ -17,4 +17,5 @@ pub mod remembered;
 pub mod review;
 pub mod rollups;
 pub mod series;
+pub mod sight;
 pub mod standing;

@@ -3,6 +3,7 @@
 use super::causes;
 use super::figures::{Breach, Gap, Mark, RateFigure, Standing, Why};
 use super::series::{Steps, Subject, Tracks, subjects, tracks};
+use super::sight::Sight;
 use super::standing::{self, Stand, buckets_of};
 use crate::domain::figure::{Figure, miss_rate, stale_rate};
 use crate::domain::metric::{Rate, as_f64, cost};
@@ -83,13 +84,13 @@ fn spark_steps(range: &Range) -> (Steps, Tier) {
 }
 
 /// Loads the overview; the last one known while Postgres is away.
-pub async fn load(app: &AppState, range: &Range) -> Result<Overview, Error> {
+pub async fn load(app: &AppState, range: &Range, sight: Sight) -> Result<Overview, Error> {
     let (own, range) = (app.clone(), *range);
-    app.overviews.or_last(range.query(), async move { read(&own, &range).await }).await
+    app.overviews.or_last(format!("{sight:?} {}", range.query()), async move { read(&own, &range, sight).await }).await
 }
 
 /// A handful of statements, however many prefixes there are.
-async fn read(app: &AppState, range: &Range) -> Result<Overview, Error> {
+async fn read(app: &AppState, range: &Range, sight: Sight) -> Result<Overview, Error> {
     let (config, now) = (app.config(), app.clock.now());
     let subjects = subjects(&config);
     let ids: Vec<i64> = subjects.iter().map(|subject| subject.id).collect();
@@ -110,7 +111,7 @@ async fn read(app: &AppState, range: &Range) -> Result<Overview, Error> {
     let notes = causes::notes(&mut conn, &config, &targets, range.from, now).await?;
     let gaps = quality::list_gaps(&mut conn, range.from, range.to).await?;
     drop(conn);
-    let marks = causes::happened(app, causes::marks(&notes, None), None, range.from, range.to).await?;
+    let marks = causes::happened(app, causes::marks(&notes, None), None, range.from, range.to, sight).await?;
 
     let seconds = (range.to - steps.from).num_seconds().max(1);
     let mut rows: Vec<Row> = stands

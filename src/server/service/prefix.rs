@@ -4,12 +4,12 @@ use super::causes;
 use super::figures::{Breach, DeclaredWrite, Gap, Mark, MetricChart, Point, RateFigure, Series, Standing, Why};
 use super::overview::{figure, is_protected};
 use super::series::{Line, Steps, Tracks, find_subject, gaps, tracks};
+use super::sight::Sight;
 use super::standing::{self, Stand, buckets_of, classes};
 use crate::domain::event::tally::ByDelay;
 use crate::domain::event::{ErrorClass, Method, Origin};
 use crate::domain::figure::{Figure, Value};
 use crate::domain::metric::{Bucket, as_f64};
-use crate::domain::prefix::{escape, mask};
 use crate::domain::range::Range;
 use crate::error::Error;
 use crate::server::config::{Config, Prefix};
@@ -180,14 +180,14 @@ pub enum Which {
     Failed,
 }
 
-/// Loads the page of one prefix; the last one known while Postgres is away. `see_keys`: whether the reader sees key names unmasked.
-pub async fn load(app: &AppState, range: &Range, name: &str, target: Option<&str>, see_keys: bool) -> Result<PrefixPage, Error> {
+/// Loads the page of one prefix; the last one known while Postgres is away. `sight`: what the reader sees of key names.
+pub async fn load(app: &AppState, range: &Range, name: &str, target: Option<&str>, sight: Sight) -> Result<PrefixPage, Error> {
     let (own, range, name, target) = (app.clone(), *range, name.to_owned(), target.map(ToOwned::to_owned));
-    let key = format!("{see_keys} {} {} {name}", range.query(), target.as_deref().unwrap_or("-"));
-    app.prefixes.or_last(key, async move { read(&own, &range, &name, target.as_deref(), see_keys).await }).await
+    let key = format!("{sight:?} {} {} {name}", range.query(), target.as_deref().unwrap_or("-"));
+    app.prefixes.or_last(key, async move { read(&own, &range, &name, target.as_deref(), sight).await }).await
 }
 
-async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, see_keys: bool) -> Result<PrefixPage, Error> {
+async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, sight: Sight) -> Result<PrefixPage, Error> {
     let (config, now) = (app.config(), app.clock.now());
     let subject = find_subject(&config, name, target)?;
     let prefix = if subject.registered { config.prefix(&subject.target, &subject.name) } else { None };
@@ -211,7 +211,7 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
     }
     drop(conn);
     let own = causes::marks(&notes, subject.registered.then_some(subject.id));
-    let marks = causes::happened(app, own, Some(&subject.target), range.from, range.to).await?;
+    let marks = causes::happened(app, own, Some(&subject.target), range.from, range.to, sight).await?;
     let standing = stand.as_ref().map_or(Standing::NoPolicy, Stand::standing);
     let drawn = Drawn::of(&figures, steps, prefix);
     let invalidations = figures.shown(Figure::Invalidations, &drawn.buckets);
@@ -252,8 +252,8 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
         cost_rank: None,
         marks,
         gaps,
-        failed: failed.into_iter().map(|event| failed_line(event, prefix, see_keys)).collect(),
-        stale_samples: stale.into_iter().map(|event| stale_line(event, prefix, see_keys)).collect(),
+        failed: failed.into_iter().map(|event| failed_line(event, prefix, sight)).collect(),
+        stale_samples: stale.into_iter().map(|event| stale_line(event, prefix, sight)).collect(),
         writes,
         any_events: stand.is_some_and(|stand| stand.last_event_at.is_some()),
         name: subject.name,
@@ -270,7 +270,7 @@ pub async fn load_events(
     target: Option<&str>,
     which: Which,
     before: Option<&str>,
-    see_keys: bool,
+    sight: Sight,
 ) -> Result<EventList, Error> {
     let (config, now) = (app.config(), app.clock.now());
     let subject = find_subject(&config, name, target)?;
@@ -287,13 +287,13 @@ pub async fn load_events(
             let rows = lists::list_failed(&mut conn, subject.id, range.from, end, LISTED).await?;
             let total = lists::count_notable(&mut conn, subject.id, INVALIDATION, range.from, range.to).await?;
             let (shown, last) = (rows.len(), rows.last().map(|row| row.at));
-            (Events::Failed(rows.into_iter().map(|event| failed_line(event, prefix, see_keys)).collect()), shown, last, total)
+            (Events::Failed(rows.into_iter().map(|event| failed_line(event, prefix, sight)).collect()), shown, last, total)
         }
         Which::Stale => {
             let rows = lists::list_stale(&mut conn, subject.id, range.from, end, LISTED).await?;
             let total = lists::count_notable(&mut conn, subject.id, STALE_READ, range.from, range.to).await?;
             let (shown, last) = (rows.len(), rows.last().map(|row| row.at));
-            (Events::Stale(rows.into_iter().map(|event| stale_line(event, prefix, see_keys)).collect()), shown, last, total)
+            (Events::Stale(rows.into_iter().map(|event| stale_line(event, prefix, sight)).collect()), shown, last, total)
         }
     };
     let full = i64::try_from(shown).is_ok_and(|shown| shown == LISTED);
@@ -343,15 +343,10 @@ fn policy(config: &Config, prefix: &Prefix, stand: &Stand) -> Policy {
     }
 }
 
-/// A key as this reader may see it. What was stored masked or not at all stays so.
-fn shown_key(key: Option<&[u8]>, prefix: Option<&Prefix>, see_keys: bool) -> Option<String> {
-    key.map(|key| if see_keys { escape(key) } else { mask(key, prefix.map(|prefix| &prefix.template)) })
-}
-
-fn failed_line(event: Failed, prefix: Option<&Prefix>, see_keys: bool) -> FailedInvalidation {
+fn failed_line(event: Failed, prefix: Option<&Prefix>, sight: Sight) -> FailedInvalidation {
     FailedInvalidation {
         at: event.at,
-        key: shown_key(event.key.as_deref(), prefix, see_keys),
+        key: event.key.as_deref().and_then(|key| sight.key(key, prefix)),
         method: event.method.and_then(Method::from_code).map_or("", Method::as_str).to_owned(),
         error_class: event.error_class.and_then(ErrorClass::from_code).map_or("other", ErrorClass::as_str).to_owned(),
         error: event.error,
@@ -361,10 +356,10 @@ fn failed_line(event: Failed, prefix: Option<&Prefix>, see_keys: bool) -> Failed
     }
 }
 
-fn stale_line(event: Stale, prefix: Option<&Prefix>, see_keys: bool) -> StaleSample {
+fn stale_line(event: Stale, prefix: Option<&Prefix>, sight: Sight) -> StaleSample {
     StaleSample {
         at: event.at,
-        key: shown_key(event.key.as_deref(), prefix, see_keys),
+        key: event.key.as_deref().and_then(|key| sight.key(key, prefix)),
         delay_ms: event.delay_ms.and_then(|ms| u64::try_from(ms).ok()),
         read_path: event.read_path,
         cached_version: event.cached_version,

@@ -117,7 +117,7 @@ fn filters(model: &AuditPage) -> AnyView {
             {choice("f1", "who", "Who", "anyone", &model.actors, filter.who.as_ref())}
             {choice("f2", "code", "What", "everything", &model.codes, filter.code.as_ref())}
             {choice("f3", "target", "Target", "all", &model.targets, filter.target.as_ref())}
-            <div><label for="f6">"Scope"</label><input id="f6" name="scope" value=filter.scope.clone().unwrap_or_default() autocomplete="off"/></div>
+            {model.by_scope.then(|| view! { <div><label for="f6">"Scope"</label><input id="f6" name="scope" value=filter.scope.clone().unwrap_or_default() autocomplete="off"/></div> })}
             <div><label for="f7">"Flush"</label><input id="f7" name="flush" size="6" inputmode="numeric" value=filter.flush.map(|flush| flush.to_string()).unwrap_or_default() autocomplete="off"/></div>
             <div><label for="f4">"From"</label><input id="f4" name="from" type="date" value=day(filter.from)/></div>
             <div><label for="f5">"To"</label><input id="f5" name="to" type="date" value=day(filter.to)/></div>

@@ -560,6 +560,7 @@ pub fn audit() -> AuditPage {
     };
     AuditPage {
         as_of: now(),
+        by_scope: true,
         filter: AuditFilter { code: Some("flush".into()), ..AuditFilter::default() },
         rows: vec![
             row(48_216, "23T03:14:10", "system", "flush.finished", "completed, removed 8,118, gone 96", false),

@@ -13,10 +13,13 @@ pub use verify::{LastVerified, Lost, Verification, cannot_tell, record as record
 
 use crate::domain::audit::Code;
 use crate::error::Error;
+use crate::server::config::Config;
 use crate::server::service::quality::AuditHealth;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::server::store::audit::{self, Filter, Record};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use serde_json::Value;
 
 /// The page's filters, as in the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct AuditFilter {
 pub struct AuditPage {
     pub as_of: DateTime<Utc>,
     pub filter: AuditFilter,
+    /// Whether this reader may search by scope.
+    pub by_scope: bool,
     /// Newest first, at most 100; of one flush oldest first, at most 1,000.
     pub rows: Vec<AuditRow>,
     /// Whether a flush's story goes on past what is shown.
@@ -116,7 +121,11 @@ pub fn last_anchor(data_dir: &std::path::Path) -> Option<(i64, DateTime<Utc>)> {
 }
 
 /// The page: newest first, with what the last verification found and how far the chain is anchored.
-pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Error> {
+pub async fn load(app: &AppState, mut filter: AuditFilter, sight: Sight) -> Result<AuditPage, Error> {
+    if !sight.is_whole() {
+        // Searching would tell what the mask hides.
+        filter.scope = None;
+    }
     let mut conn = app.pools.control.acquire().await?;
     let head_seq = audit::find_head(&mut conn).await?.map_or(0, |head| head.seq);
     let (asked, wanted) = (filter.to_store(), if filter.flush.is_some() { STORY } else { PAGE });
@@ -131,7 +140,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
     let config = app.config();
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
     let more = records.len() > wanted;
-    let rows: Vec<AuditRow> = records.iter().take(wanted).map(row).collect();
+    let rows: Vec<AuditRow> = records.iter().take(wanted).map(|record| row(&config, record, sight)).collect();
     Ok(AuditPage {
         as_of: app.clock.now(),
         older: rows.last().filter(|_| more && filter.flush.is_none()).map(|row| row.seq),
@@ -151,6 +160,7 @@ pub async fn load(app: &AppState, filter: AuditFilter) -> Result<AuditPage, Erro
         actors,
         codes: Code::ALL.iter().map(ToString::to_string).collect(),
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
+        by_scope: sight.is_whole(),
         filter,
     })
 }
@@ -164,8 +174,11 @@ pub async fn health(app: &AppState) -> Result<AuditHealth, Error> {
     Ok(AuditHealth { not_separated, trouble: app.anchoring.trouble(), anchored, head_seq })
 }
 
-fn row(record: &Record) -> AuditRow {
-    let body: serde_json::Value = serde_json::from_slice(&record.canonical).unwrap_or_default();
+fn row(config: &Config, record: &Record, sight: Sight) -> AuditRow {
+    let mut body: Value = serde_json::from_slice(&record.canonical).unwrap_or_default();
+    if let Some(scope) = &record.scope {
+        body["scope"] = sight.scope(config, record.target.as_deref().unwrap_or_default(), scope).into();
+    }
     AuditRow {
         seq: record.seq,
         at: record.at,

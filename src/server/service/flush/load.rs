@@ -13,10 +13,11 @@ use super::recorder::Earlier;
 use super::sweep::expiry;
 use crate::domain::flush::{REASON_MIN, State};
 use crate::domain::operator::{Permission, Viewer};
-use crate::domain::prefix::{Families, escape, mask};
+use crate::domain::prefix::{Families, escape};
 use crate::error::Error;
-use crate::server::config::{Approvals, Config, Location, StoreKeys};
+use crate::server::config::{Approvals, Config, Location};
 use crate::server::service::figures::RateFigure;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::server::store::audit::{self, Filter};
 use crate::server::store::flushes::{self, Flush};
@@ -65,7 +66,7 @@ pub async fn load_plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage,
 }
 
 async fn plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, sqlx::Error> {
-    let (config, now) = (app.config(), app.clock.now());
+    let (config, now, sight) = (app.config(), app.clock.now(), Sight::of(viewer));
     let mut conn = app.pools.control.acquire().await?;
     let recent = flushes::list_recent(&mut conn, None, None, LISTED).await?;
     let mut targets = Vec::with_capacity(config.targets.len());
@@ -100,12 +101,18 @@ async fn plan_page(app: &AppState, viewer: &Viewer) -> Result<PlanPage, sqlx::Er
         as_of: now,
         targets,
         templates: config.prefixes.iter().map(|prefix| prefix.name().to_owned()).collect(),
-        flushes: recent.iter().map(|flush| line(flush, now)).collect(),
+        flushes: recent
+            .iter()
+            .map(|flush| {
+                let line = line(flush, now);
+                FlushLine { scope: sight.scope(&config, &line.target, &line.scope), ..line }
+            })
+            .collect(),
         cannot,
     })
 }
 
-/// Flushes of one target or of all, newest first.
+/// Flushes of one target or of all, newest first, with their scopes whole.
 pub async fn list(app: &AppState, target: Option<&str>, since: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<FlushLine>, Error> {
     let mut conn = app.pools.control.acquire().await?;
     let now = app.clock.now();
@@ -203,7 +210,7 @@ fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[
         version: flush.version.cast_unsigned(),
         state: state.as_str().to_owned(),
         target: flush.target.clone(),
-        scope: flush.scope.clone(),
+        scope: Sight::of(viewer).scope(&config, &flush.target, &flush.scope),
         scope_kind: flush.scope_kind.as_str().to_owned(),
         mode: flush.mode.as_str().to_owned(),
         pace: flush.pace.as_str().to_owned(),
@@ -341,13 +348,10 @@ fn plan(config: &Config, viewer: &Viewer, flush: &Flush, facts: &Facts, matched:
 fn samples(config: &Config, viewer: &Viewer, flush: &Flush) -> Vec<String> {
     let registered: Vec<_> = config.prefixes_of(&flush.target).collect();
     let families = Families::new(registered.iter().map(|prefix| prefix.template.clone()).collect());
+    let sight = Sight::of(viewer);
     let shown = flush.sample_keys.iter().filter_map(|key| {
         let prefix = families.classify(key).and_then(|at| registered.get(at));
-        match prefix.map_or(StoreKeys::Full, |prefix| prefix.store_keys) {
-            StoreKeys::None => None,
-            StoreKeys::Full if viewer.may(Permission::SeeKeys) => Some(escape(key)),
-            _ => Some(mask(key, prefix.map(|prefix| &prefix.template))),
-        }
+        sight.key(key, prefix.copied())
     });
     shown.collect()
 }

@@ -11,6 +11,7 @@ use crate::server::ingest::{OVERFLOW, UNCLASSIFIED};
 use crate::server::service::contracts;
 use crate::server::service::figures::{Gap, Mark, MarkKind, RateFigure, Standing};
 use crate::server::service::flush::FlushLine;
+use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::server::store::events::quality;
 use crate::server::store::events::rollups::{self, Tier};
@@ -65,7 +66,7 @@ fn lines(config: &Config) -> Vec<Line<'_>> {
 }
 
 /// Loads a week's review.
-pub async fn load(app: &AppState, week: Week) -> Result<ReviewPage, Error> {
+pub async fn load(app: &AppState, week: Week, sight: Sight) -> Result<ReviewPage, Error> {
     let (config, now) = (app.config(), app.clock.now());
     let zone = config.review.timezone;
     let weeks = Weeks::new(week, &zone, now, config.retention.five_minutes);
@@ -77,7 +78,10 @@ pub async fn load(app: &AppState, week: Week) -> Result<ReviewPage, Error> {
     let seen = contracts::see(&mut conn, &config, weeks.start, weeks.end.min(now), now).await?;
     drop(conn);
     let mut conn = app.pools.control.acquire().await?;
-    let flushes = reviews::list_flushes(&mut conn, weeks.start, weeks.end).await?;
+    let mut flushes = reviews::list_flushes(&mut conn, weeks.start, weeks.end).await?;
+    for flush in &mut flushes {
+        flush.scope = sight.scope(&config, &flush.target, &flush.scope);
+    }
     let flushes_before = reviews::count_flushes(&mut conn, weeks.before, weeks.start).await?;
     let actions = reviews::list_actions(&mut conn, &week.to_string(), weeks.start).await?;
     drop(conn);
