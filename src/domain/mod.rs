@@ -7,6 +7,7 @@ pub mod event;
 pub mod figure;
 pub mod flush;
 pub mod metric;
+pub mod number;
 pub mod operator;
 pub mod policy;
 pub mod prefix;

@@ -30,8 +30,12 @@ fn at(instant: &str) -> DateTime<Utc> {
 }
 
 fn config() -> Config {
+    read(CONFIG)
+}
+
+fn read(text: &str) -> Config {
     let nothing: Environment = std::iter::empty::<(String, String)>().collect();
-    Config::read(CONFIG, "stalewatch.toml", Path::new("."), &nothing, TargetUrls::Required).unwrap()
+    Config::read(text, "stalewatch.toml", Path::new("."), &nothing, TargetUrls::Required).unwrap()
 }
 
 /// Ten samples in each minute from `from` on, `stale` of them stale.
@@ -65,6 +69,36 @@ async fn a_breach_begins_to_the_minute_and_names_no_deploy_after_it() {
         let said = text(&viewer.page(page).await, "main").unwrap();
         assert!(said.contains("at 10 s since 09:02"), "{page}: {said}");
         assert!(said.contains("Last deploy before it: accounts-api 4.18.1 at 09:01"), "{page}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_page_says_how_dear_it_is_beside_the_others() {
+    let more = ["cart:{id}", "catalog:{id}", "search:{hash}"].map(|name| format!("[[prefix]]\nname = \"{name}\"\ntarget = \"main\"\n"));
+    let test = TestApp::with(read(&format!("{CONFIG}{}", more.concat())), Clock::fixed(at("2026-11-19T09:17:30Z"))).await;
+    let token = test.token(Kind::Ingest, "accounts-api").await;
+    let rebuild = |place: usize, key: &str, moment: &str, ms: u64| json!({"id": place.to_string(), "type": "rebuild", "at": moment, "key": key, "duration_us": ms * 1_000, "outcome": "ok", "trigger": "miss"});
+    let events = [
+        rebuild(1, "user:1:summary", "2026-11-19T09:00:00Z", 400),
+        rebuild(2, "cart:1", "2026-11-19T09:00:00Z", 300),
+        rebuild(3, "cart:1", "2026-11-19T03:00:00Z", 300),
+        rebuild(4, "catalog:1", "2026-11-19T09:00:00Z", 100),
+        // No prefix counts this one, and it is in nobody's way.
+        rebuild(5, "nowhere:1", "2026-11-19T09:00:00Z", 9_000),
+    ];
+    assert_eq!(test.post_events(&token, &Value::Array(events.to_vec())).await.json()["accepted"], 5);
+    let viewer = test.signed_in(Role::Viewer).await;
+    for (path, rank) in [
+        ("user:%7Bid%7D:summary?range=1h", Some("number 1 of 3")),
+        ("cart:%7Bid%7D?range=1h", Some("number 2 of 3")),
+        ("cart:%7Bid%7D?range=24h", Some("number 1 of 3")),
+        ("catalog:%7Bid%7D?range=24h", Some("number 3 of 3")),
+        ("search:%7Bhash%7D?range=24h", None),
+        ("unclassified?range=24h", None),
+    ] {
+        let said = text(&viewer.page(&format!("/prefixes/{path}")).await, "#cost figcaption").unwrap();
+        assert_eq!(said.contains("number"), rank.is_some(), "{path}: {said}");
+        assert!(said.contains(rank.unwrap_or_default()), "{path}: {said}");
     }
 }
 

@@ -93,6 +93,9 @@ async fn with_two_weeks() -> TestApp {
             .push(json!({"id": format!("r-{place}"), "type": "rebuild", "at": moment, "key": "user:7:summary", "duration_us": 720_000_000,
                            "outcome": "ok", "trigger": "miss"}));
     }
+    for (id, moment) in [("4.18.1", "2026-11-17T11:58:00Z"), ("4.17.0", "2026-11-13T11:00:00Z")] {
+        events.push(json!({"id": id, "type": "annotation", "at": moment, "kind": "deploy", "text": format!("accounts-api {id}")}));
+    }
     let answer = test.post_events(&token, &Value::Array(events)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(answer.json()["rejected_total"], 0, "{}", answer.body);
@@ -136,6 +139,8 @@ async fn a_week_says_what_arithmetic_says_beside_the_week_before() {
     let said = text(&page, "main").unwrap();
     assert!(said.contains("provisional") && said.contains("58 %") && said.contains("80 %"), "{said}");
     assert!(text(&page, "form[action='/review/2026-W47']").is_none(), "a viewer adds nothing");
+    let chart = page.select(&Selector::parse("figure.chart").unwrap()).next().unwrap().html();
+    assert!(chart.contains("accounts-api 4.18.1") && !chart.contains("4.17.0"), "{chart}");
     let markdown = viewer.get("/review/2026-W47.md").await;
     assert!(
         markdown.header("content-type").starts_with("text/markdown") && markdown.body.contains("| 58.3 % | 80.0 % | −21.7 |"),

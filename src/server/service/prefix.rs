@@ -15,9 +15,11 @@ use crate::error::Error;
 use crate::server::config::{Config, Prefix};
 use crate::server::state::AppState;
 use crate::server::store::events::lists::{self, Failed, Stale};
-use crate::server::store::events::rollups::{Segment, Tier};
+use crate::server::store::events::prefix_id;
+use crate::server::store::events::rollups::{Segment, Tier, cover};
 use axum::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use sqlx::PgConnection;
 
 /// Events listed on the prefix page, of each kind.
 const LATEST: i64 = 10;
@@ -201,6 +203,7 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
     let mut breaches = vec![(subject.clone(), found)];
     causes::find_since(&mut conn, &config, now, &mut breaches).await?;
     let breaches = breaches.pop().map(|(_, breaches)| breaches).unwrap_or_default();
+    let cost_rank = if subject.registered { rank_by_cost(&mut conn, &config, steps, tier, subject.id).await? } else { None };
     let notes = causes::notes(&mut conn, &config, &[&subject.target], range.from, now).await?;
     let gaps = gaps(&mut conn, &subject.target, range.from, range.to).await?;
     let failed = lists::list_failed(&mut conn, subject.id, range.from, range.to, LATEST).await?;
@@ -249,7 +252,7 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
         invalidations: invalidations.map_or(0, |tally| tally.invalidations),
         error_classes: invalidations.map(classes).unwrap_or_default(),
         cost: drawn.chart(Figure::Cost, None),
-        cost_rank: None,
+        cost_rank,
         marks,
         gaps,
         failed: failed.into_iter().map(|event| failed_line(event, prefix, sight)).collect(),
@@ -316,6 +319,28 @@ pub async fn load_events(
             )
         }),
     })
+}
+
+/// The prefix's place among all registered ones by what their rebuilds cost in the range, and of how many that is known.
+async fn rank_by_cost(
+    conn: &mut PgConnection,
+    config: &Config,
+    steps: Steps,
+    tier: Tier,
+    id: i64,
+) -> Result<Option<(u32, u32)>, sqlx::Error> {
+    let registered: Vec<i64> = config.prefixes.iter().map(|prefix| prefix_id(&prefix.target, prefix.name())).collect();
+    // One step of the whole range, from as few cells as make it up.
+    let segments = cover(steps.from, steps.to(), tier, Tier::Day);
+    let read = tracks(conn, &registered, &segments, steps.from, steps.seconds().max(1)).await?;
+    let costs: Vec<(i64, u64)> = read
+        .iter()
+        .filter_map(|(id, track)| Some((*id, track.shown(Figure::Cost, &[])?.rebuild.sum_us())))
+        .filter(|(_, sum)| *sum > 0)
+        .collect();
+    let own = costs.iter().find(|(of, _)| *of == id).map(|(_, sum)| *sum);
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(own.map(|own| (number(1 + costs.iter().filter(|(_, sum)| *sum > own).count()), number(costs.len()))))
 }
 
 fn by_delay(rates: &ByDelay) -> [RateFigure; 6] {

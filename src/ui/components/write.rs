@@ -1,5 +1,6 @@
 //! How numbers, times and names are written on pages: one way for each, everywhere.
 
+pub use crate::domain::number::count;
 use crate::server::service::figures::{Metric, RateFigure};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use leptos::prelude::*;
@@ -46,19 +47,6 @@ pub fn rate(figure: RateFigure) -> String {
 /// `1.34–2.46`, in percent.
 pub fn interval((low, high): (f64, f64)) -> String {
     format!("{:.2}–{:.2}", low * 100.0, high * 100.0)
-}
-
-/// `1,840,221`
-pub fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A number of no fixed size, to three digits or so: `0.8`, `12.6`, `212`.

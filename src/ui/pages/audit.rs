@@ -2,7 +2,7 @@
 
 use crate::server::service::audit::{AuditFilter, AuditPage, AuditRow};
 use crate::ui::components::key::code;
-use crate::ui::components::state::{Glyph, Tone, glyph, state};
+use crate::ui::components::state::{Glyph, Tone, state};
 use crate::ui::components::write;
 use chrono::NaiveDate;
 use leptos::prelude::*;
@@ -58,7 +58,7 @@ fn badge(model: &AuditPage, may: bool) -> AnyView {
         None => view! { <span>"Not anchored yet, checkpoints go to "{code(&model.checkpoint_file)}</span> }.into_any(),
     };
     let separated = match &model.not_separated {
-        Some(why) => view! { <span class="st">{glyph(Glyph::None, "")}{format!("Not separated: the server's Postgres role {why}")}</span> }
+        Some(why) => view! { <span class="sub">{format!("Not separated: the server's Postgres role {why}, so whoever has it could switch off what protects the record.")}</span> }
             .into_any(),
         None => view! { <span>"Separated: the server's Postgres role may only read it and append to it"</span> }.into_any(),
     };

@@ -165,7 +165,7 @@ fn spoken(what: &str, chart: &MetricChart, format: Format) -> String {
 fn stale_chart(model: &PrefixPage, numbers: &str) -> AnyView {
     let chart = &model.stale;
     let now = if (1..write::FEW).contains(&chart.total.n) {
-        view! { <span class="quiet">{format!("{} samples: too little data", chart.total.n)}</span> }.into_any()
+        view! { <span class="quiet">{format!("{} samples: too little data", write::count(chart.total.n))}</span> }.into_any()
     } else {
         let weight = (chart.total.n > 0).then(|| format!(" of {} samples", write::count(chart.total.n)));
         view! { {weighed(chart.total, chart.threshold, Format::Percent)}<span class="quiet">{weight}{origin(chart.origin.as_ref())}</span> }

@@ -184,7 +184,7 @@ fn row(config: &Config, record: &Record, sight: Sight) -> AuditRow {
         at: record.at,
         actor: record.actor.clone(),
         code: record.code.clone(),
-        what: words::sentence(&body),
+        what: words::sentence(&record.code, &body),
         href: words::href(&body),
         flush: body.get("flush").and_then(serde_json::Value::as_i64),
         hash: words::hex(&record.hash),

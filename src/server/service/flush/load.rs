@@ -12,6 +12,7 @@ use super::record::in_time;
 use super::recorder::Earlier;
 use super::sweep::expiry;
 use crate::domain::flush::{REASON_MIN, State};
+use crate::domain::number::count;
 use crate::domain::operator::{Permission, Viewer};
 use crate::domain::prefix::{Families, escape};
 use crate::error::Error;
@@ -244,7 +245,8 @@ fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[
 
 /// A record of a flush in a few words.
 fn words(code: &str, body: &Value) -> String {
-    let number = |field: &str| body.get(field).and_then(Value::as_u64).unwrap_or(0);
+    let raw = |field: &str| body.get(field).and_then(Value::as_u64).unwrap_or(0);
+    let number = |field: &str| count(raw(field));
     let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     match code {
         "flush.requested" => format!("plan asked for by {}", text("actor")),
@@ -277,12 +279,12 @@ fn words(code: &str, body: &Value) -> String {
         "flush.cancelled" => format!("cancelled, {} removed", number("removed")),
         "flush.failed" => format!("failed ({}), {} removed", text("cause"), number("removed")),
         "flush.interrupted" if body.get("removed_at_least").is_some() => {
-            let least = number("removed_at_least");
-            format!("interrupted, {least} to {} removed", least + number("granted"))
+            let least = raw("removed_at_least");
+            format!("interrupted, {} to {} removed", count(least), count(least + raw("granted")))
         }
         "flush.interrupted" => format!("interrupted, {} removed", number("removed")),
         "flush.finished" => format!("{}, {} removed", text("state").replace('_', " "), number("removed")),
-        "flush.verdict" => format!("verdict at +{} min: {}", number("after_min"), text("verdict").replace('_', " ")),
+        "flush.verdict" => format!("verdict at +{} min: {}", raw("after_min"), text("verdict").replace('_', " ")),
         "flush.refused" => format!("refused ({}): {}", text("code"), text("actor")),
         other => other.to_owned(),
     }
@@ -362,12 +364,12 @@ fn checks(config: &Config, flush: &Flush, facts: &Facts) -> Vec<Check> {
         Some((0, n)) if n > 0 => check(
             Weight::Good,
             "The writer seems mended: no stale read of this scope in the 15 minutes before.".to_owned(),
-            format!("0 of {n}"),
+            format!("0 of {}", count(n)),
         ),
         Some((k, n)) if k > 0 => check(
             Weight::Warn,
             "The writer is not mended: old values will come back as fast as they do now. Mend or roll back first if you can.".to_owned(),
-            format!("{k} of {n} stale"),
+            format!("{} of {} stale", count(k), count(n)),
         ),
         Some(_) => check(
             Weight::Unknown,
@@ -380,7 +382,7 @@ fn checks(config: &Config, flush: &Flush, facts: &Facts) -> Vec<Check> {
         checks.push(check(
             Weight::Warn,
             "The count at the start was far above the plan, so nothing was removed. Confirm the new count, or drop it.".to_owned(),
-            format!("{before} → {}", flush.matched.unwrap_or(0)),
+            format!("{} → {}", count(before), count(flush.matched.unwrap_or(0))),
         ));
     }
     if let Some(load) = facts.rebuild_load_per_s {

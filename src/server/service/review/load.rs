@@ -3,19 +3,21 @@
 use super::sums::{PrefixSums, Weeks};
 use super::{Action, ReviewContract, ReviewPage, ReviewRow};
 use crate::domain::metric::{Bucket, Rate, cost};
+use crate::domain::number::count;
 use crate::domain::policy::{self, MIN_SAMPLES, Observed, State, Thresholds};
 use crate::domain::review::Week;
 use crate::error::Error;
 use crate::server::config::{Config, Prefix};
 use crate::server::ingest::{OVERFLOW, UNCLASSIFIED};
-use crate::server::service::contracts;
 use crate::server::service::figures::{Gap, Mark, MarkKind, RateFigure, Standing};
 use crate::server::service::flush::FlushLine;
 use crate::server::service::sight::Sight;
+use crate::server::service::{causes, contracts};
 use crate::server::state::AppState;
+use crate::server::store::events::lists;
 use crate::server::store::events::quality;
 use crate::server::store::events::rollups::{self, Tier};
-use crate::server::store::events::{prefix_id, rest_id};
+use crate::server::store::events::{prefix_id, rest_id, target_id};
 use crate::server::store::reviews;
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,6 +25,8 @@ use std::collections::HashMap;
 
 /// A state speaks of this much.
 const STATE: TimeDelta = TimeDelta::minutes(15);
+/// Most annotations of a week that its chart carries, the latest.
+const MARKS: i64 = 200;
 
 /// The week of an address, if it has begun where the review is held.
 pub fn find_week(app: &AppState, text: &str) -> Result<Week, Error> {
@@ -75,6 +79,9 @@ pub async fn load(app: &AppState, week: Week, sight: Sight) -> Result<ReviewPage
     let mut sums = read_sums(&mut conn, &lines, &weeks).await?;
     let states = read_states(&mut conn, &lines, weeks.end.min(now)).await?;
     let gaps = quality::list_gaps(&mut conn, weeks.before, weeks.end).await?;
+    // Seen from the week's end, so that later ones cannot crowd them out.
+    let targets: Vec<i64> = config.targets.iter().map(|target| target_id(&target.name)).collect();
+    let notes = lists::list_notes(&mut conn, &targets, weeks.start, weeks.end.min(now), MARKS).await?;
     let seen = contracts::see(&mut conn, &config, weeks.start, weeks.end.min(now), now).await?;
     drop(conn);
     let mut conn = app.pools.control.acquire().await?;
@@ -122,6 +129,9 @@ pub async fn load(app: &AppState, week: Week, sight: Sight) -> Result<ReviewPage
     let clipped = |from: DateTime<Utc>, to: DateTime<Utc>| {
         covered(gaps.iter().filter(|gap| gap.from < to && gap.to > from).map(|gap| (gap.from.max(from), gap.to.min(to))))
     };
+    let mut marks: Vec<Mark> = causes::marks(&notes, None).into_iter().filter(|mark| mark.at < weeks.end).collect();
+    marks.extend(flushes.iter().map(mark));
+    marks.sort_by_key(|mark| mark.at);
     let without_data_s = (clipped(weeks.start, weeks.end), clipped(weeks.before, weeks.start));
     Ok(ReviewPage {
         week: week.to_string(),
@@ -140,7 +150,7 @@ pub async fn load(app: &AppState, week: Week, sight: Sight) -> Result<ReviewPage
         stale_before: figure(all.stale.1),
         chart: weeks.series(&all.bins.0),
         chart_before: weeks.series(&all.bins.1),
-        marks: flushes.iter().map(mark).collect(),
+        marks,
         gaps: gaps
             .into_iter()
             .filter(|gap| gap.to > weeks.start)
@@ -227,7 +237,7 @@ fn say(invalidations: Rate, worst: Option<&'static str>, samples: Option<u64>) -
     if let Some(class) = worst
         && invalidations.k.saturating_mul(100) >= invalidations.n
     {
-        return Some(format!("{} of {} invalidations failed, mostly {class}", invalidations.k, invalidations.n));
+        return Some(format!("{} of {} invalidations failed, mostly {class}", count(invalidations.k), count(invalidations.n)));
     }
     match samples {
         Some(0) => Some("no stale-read samples in the week".to_owned()),
