@@ -186,7 +186,7 @@ fn row(config: &Config, record: &Record, sight: Sight) -> AuditRow {
         code: record.code.clone(),
         what: words::sentence(&record.code, &body),
         href: words::href(&body),
-        flush: body.get("flush").and_then(serde_json::Value::as_i64),
+        flush: body.get("flush").and_then(Value::as_i64),
         hash: words::hex(&record.hash),
         refused: record.code.ends_with(".refused") || record.code == Code::SignInFailed.as_str(),
     }

@@ -241,7 +241,7 @@ fn compare(jobs: Vec<(i64, String)>, mut told: HashMap<i64, (i64, String)>, last
                 astray.push((seq, format!("Flush {flush} is {state} in its own table, but record {seq}, the last about it, says {said}.")));
             }
             None => {
-                astray.push((last_seq.max(1), format!("Flush {flush} is {state} in its own table, but no record says anything of it.")))
+                astray.push((last_seq.max(1), format!("Flush {flush} is {state} in its own table, but no record says anything of it.")));
             }
         }
     }

@@ -21,6 +21,7 @@ pub fn sentence(code: &str, body: &Value) -> String {
 struct Told<'a>(&'a Value);
 
 impl Told<'_> {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each code")]
     fn of(&self, code: Code) -> String {
         let scope = || format!("{} on {}", self.text("scope"), self.text("target"));
         match code {
@@ -72,6 +73,18 @@ impl Told<'_> {
                 self.with(", incident ", "incident"),
                 self.wide(),
             ),
+            Code::FlushApproved => {
+                format!("approved {} under {}, asked for by {}", many(self.number("count"), "key"), scope(), self.text("author"))
+            }
+            Code::FlushRejected => format!("rejected {}{}; nothing was removed", scope(), self.quoted("reason")),
+            Code::FlushBreakGlass => format!(
+                "went on alone, without a second person, with {} under {}{}",
+                many(self.number("count"), "key"),
+                scope(),
+                self.quoted("reason")
+            ),
+            Code::FlushStarting => format!("started the approved flush of {}", scope()),
+            Code::FlushResumed => format!("resumed {}", scope()),
             Code::FlushDrifted => format!(
                 "{}: {} now, far above the {} of the plan; nothing was removed, it has to be confirmed again",
                 scope(),
@@ -105,6 +118,9 @@ impl Told<'_> {
             }
             Code::AuditVerified => format!("verified {}: {}", many(self.number("records"), "record"), self.words("verdict")),
             Code::AuditExported => self.export(),
+            Code::AuditCutNoticed => {
+                "the record ends before its last checkpoint, so records are missing: noticed before anything else was appended".to_owned()
+            }
             Code::AuditReanchored => {
                 format!("anchored the record anew: “{}”; before it was {}", self.text("reason"), self.words("verdict_before"))
             }
@@ -137,6 +153,12 @@ impl Told<'_> {
             None | Some(Value::Null) => String::new(),
             Some(value) => format!("{lead}{}", spoken(value)),
         }
+    }
+
+    /// `: “…”`, or nothing.
+    fn quoted(&self, field: &str) -> String {
+        let text = self.with(": “", field);
+        if text.is_empty() { text } else { format!("{text}”") }
     }
 
     fn ended(&self) -> String {
@@ -315,7 +337,7 @@ mod tests {
                 "reason": "old names", "incident": "INC-7", "removed": 8118, "gone": 96, "failed": 2, "residue": 1200, "proven": true,
                 "removed_at_least": 5000, "granted": 1000, "verdict": "not_recovered", "after_min": 5, "threshold": 0.001,
                 "before": {"stale": 12, "samples": 1200}, "after": {"stale": 9, "samples": 1100}, "attempt": "confirm", "code": "typed_count",
-                "status": 422, "lease_epoch": 4, "cap": 12_000,
+                "status": 422, "lease_epoch": 4, "cap": 12_000, "author": "c@b.example",
             }),
             _ => {
                 json!({"user": "b@b.example", "user_id": 4, "role": "operator", "role_before": "viewer", "sessions_ended": 2, "token": "k3"})
