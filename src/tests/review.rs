@@ -139,8 +139,8 @@ async fn a_week_says_what_arithmetic_says_beside_the_week_before() {
     let said = text(&page, "main").unwrap();
     assert!(said.contains("provisional") && said.contains("58 %") && said.contains("80 %"), "{said}");
     assert!(text(&page, "form[action='/review/2026-W47']").is_none(), "a viewer adds nothing");
-    let chart = page.select(&Selector::parse("figure.chart").unwrap()).next().unwrap().html();
-    assert!(chart.contains("accounts-api 4.18.1") && !chart.contains("4.17.0"), "{chart}");
+    let drawn = page.select(&Selector::parse("figure.chart").unwrap()).next().unwrap().html();
+    assert!(drawn.contains("accounts-api 4.18.1") && !drawn.contains("4.17.0"), "{drawn}");
     let markdown = viewer.get("/review/2026-W47.md").await;
     assert!(
         markdown.header("content-type").starts_with("text/markdown") && markdown.body.contains("| 58.3 % | 80.0 % | −21.7 |"),

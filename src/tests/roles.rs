@@ -1,5 +1,6 @@
 //! Separated roles: what the server's role in Postgres can do to the audit record, and how roles come apart.
 
+use crate::audit::whole_sight;
 use crate::support::TestDatabase;
 use crate::world::World;
 use chrono::NaiveDate;
@@ -226,10 +227,10 @@ async fn a_server_that_may_do_anything_is_not_called_separated() {
         ),
     ] {
         admin.execute(give).await.unwrap();
-        let page = audit::load(&world.app, audit::AuditFilter::default()).await.unwrap();
+        let page = audit::load(&world.app, audit::AuditFilter::default(), whole_sight()).await.unwrap();
         assert_eq!(page.not_separated.as_deref(), Some(why), "{give}");
         admin.execute(take).await.unwrap();
-        assert_eq!(audit::load(&world.app, audit::AuditFilter::default()).await.unwrap().not_separated, None, "{take}");
+        assert_eq!(audit::load(&world.app, audit::AuditFilter::default(), whole_sight()).await.unwrap().not_separated, None, "{take}");
     }
 }
 
