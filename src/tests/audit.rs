@@ -457,6 +457,19 @@ async fn flushes_and_what_the_record_says_of_them_have_to_agree() {
     let (verdict, bad, detail) = found().await;
     assert_eq!((verdict, bad), (Verdict::Tampered, Some(seq)));
     assert!(detail.contains("there is no such flush"), "{detail}");
+
+    // Where records are missing, only they may explain it; what is accepted then is what they are held to from there on.
+    anchor(&world.app).await.unwrap();
+    sqlx::query(insert).execute(world.pool()).await.unwrap();
+    sqlx::query("UPDATE control.flushes SET state = 'plan_failed' WHERE id = 7").execute(world.pool()).await.unwrap();
+    set_back(&world, 2).await;
+    assert_eq!(found().await.0, Verdict::Truncated);
+    let now = world.app.clock.now();
+    audit::re_anchor(world.pool(), &world.data_dir, &Actor::System, "restored from Monday's backup", now).await.unwrap();
+    let (verdict, _, detail) = found().await;
+    assert_eq!(verdict, Verdict::Whole, "{detail}");
+    sqlx::query("UPDATE control.flushes SET state = 'planning' WHERE id = 7").execute(world.pool()).await.unwrap();
+    assert_eq!((found().await.0, found().await.1), (Verdict::Tampered, Some(3)));
 }
 
 /// What a superuser does to a record of 40, and where both verifiers have to see it. Half of it is anchored, so that the end is known, too.

@@ -133,7 +133,7 @@ fn story(model: &AuditPage) -> AnyView {
     let Some(flush) = model.filter.flush else { return ().into_any() };
     view! {
         <h2>{format!("Records of flush {flush}, oldest first")}</h2>
-        <p class="under"><a href=format!("/flush/{flush}")>{format!("Flush {flush}")}</a>" · "<a href="/audit">"All records"</a></p>
+        <p class="under"><a href=format!("/flush/{flush}")>{format!("Open flush {flush}")}</a></p>
     }
     .into_any()
 }
@@ -181,8 +181,7 @@ fn line(row: &AuditRow, leads_on: bool) -> AnyView {
         None => row.what.clone().into_any(),
     };
     let story = row.flush.filter(|_| leads_on).map(|flush| {
-        let label = format!("All records of flush {flush}");
-        view! { " "<a class="quiet no-print" href=format!("/audit?flush={flush}") aria-label=label>"all of it"</a> }
+        view! { " "<a class="quiet no-print" href=format!("/audit?flush={flush}")>{format!("all of flush {flush}")}</a> }
     });
     let who = row.actor.clone();
     let class = if row.actor == "system" { "w3 quiet" } else { "w3" };

@@ -168,6 +168,8 @@ pub async fn re_anchor(pool: &PgPool, data_dir: &Path, actor: &Actor, reason: &s
         "last_seq": head.seq, "last_hash": STANDARD.encode(&head.hash),
         "last_anchored_before": old.as_ref().map(|old| old.seq), "last_anchored_hash_before": old.as_ref().map(|old| STANDARD.encode(old.hash)),
         "lost_from": found.lost.map(|lost| lost.from), "lost_to": found.lost.map(|lost| lost.to),
+        // What became of them may have stood in the lost records; from here on they are held to what is said now.
+        "flushes": found.astray.iter().map(|(flush, state)| json!({"id": flush, "state": state})).collect::<Vec<_>>(),
     });
     let appended = audit::append(&mut tx, Code::AuditReanchored, actor, &body).await?;
     tx.commit().await?;

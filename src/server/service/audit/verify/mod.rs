@@ -1,17 +1,17 @@
 //! Verification: every link of the chain, the derived columns, the head, the checkpoints, and that each flush is in the state that its last
 //! record says.
 
+mod said;
+
+use self::said::{Astray, Reanchored, Said};
 use super::checkpoints::{self, Checkpoint};
 use crate::domain::audit::{ChainCheck, Code, Link, Verdict};
 use crate::server::store::audit::{self, Filter, Head, Record};
 use crate::server::store::flushes;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
-use std::collections::HashMap;
 use std::path::Path;
 
 /// Records read at once.
@@ -34,6 +34,9 @@ pub struct Verification {
     /// Which records are missing, where it is cut.
     #[serde(skip)]
     pub lost: Option<Lost>,
+    /// Flushes of which the record says something else than their own table: its number there, and its state if it is there.
+    #[serde(skip)]
+    pub astray: Vec<(i64, Option<String>)>,
     /// One sentence for people.
     #[serde(skip)]
     pub detail: String,
@@ -48,38 +51,6 @@ pub struct Lost {
     pub to: i64,
     /// The head row knows of them: they were not lost by restoring a backup, which holds both.
     pub behind_the_head: bool,
-}
-
-/// What a record says of the record itself.
-#[derive(Default)]
-struct Said {
-    /// `audit.cut_noticed`: the record ended at the first number, while a checkpoint of the second number and that hash was known.
-    cuts: Vec<(i64, i64, Option<String>)>,
-    /// `audit.reanchored`: its own number, and which records it gave up.
-    reanchored: Option<(i64, Option<i64>, Option<i64>)>,
-}
-
-impl Said {
-    fn take(&mut self, record: &Record, body: &Value) {
-        let number = |name: &str| body.get(name).and_then(Value::as_i64);
-        if record.code == Code::AuditCutNoticed.as_str()
-            && let (Some(ended), Some(anchored)) = (number("last_seq"), number("last_anchored"))
-        {
-            self.cuts.push((ended, anchored, body.get("last_anchored_hash").and_then(Value::as_str).map(str::to_owned)));
-        }
-        if record.code == Code::AuditReanchored.as_str() {
-            self.reanchored = Some((record.seq, number("lost_from"), number("lost_to")));
-        }
-    }
-
-    /// Where the record was cut so that a checkpoint of number `seq` speaks of what is missing.
-    fn cut_before(&self, seq: i64, notes: &[Checkpoint]) -> Option<(i64, i64)> {
-        let known = |anchored: i64, hash: &Option<String>| {
-            notes.iter().any(|note| note.seq == anchored && Some(BASE64_STANDARD.encode(note.hash)) == *hash)
-        };
-        let mut cuts = self.cuts.iter().filter(|(ended, anchored, hash)| *ended < seq && seq <= *anchored && known(*anchored, hash));
-        cuts.next().map(|(ended, anchored, _)| (*ended, *anchored))
-    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -118,6 +89,7 @@ pub fn cannot_tell(detail: String) -> Verification {
         last_anchored: None,
         reanchored: None,
         lost: None,
+        astray: Vec::new(),
         detail,
         records: 0,
     }
@@ -131,8 +103,6 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
     let mut check = ChainCheck::default();
     let (mut last_seq, mut records, mut next_note) = (0, 0, 0);
     let (mut said, mut differing) = (Said::default(), Vec::new());
-    // By flush: the number of the last record that says a state, and that state.
-    let mut told: HashMap<i64, (i64, String)> = HashMap::new();
     loop {
         let page = audit::list_after(&mut tx, &Filter::default(), last_seq, PAGE).await?;
         let Some(last) = page.last().map(|record| record.seq) else { break };
@@ -140,10 +110,7 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
             records += 1;
             let body = serde_json::from_slice::<Value>(&record.canonical).unwrap_or_default();
             take(&mut check, record, &body);
-            if let (Some(flush), Some(state)) = (body.get("flush").and_then(Value::as_i64), body.get("state").and_then(Value::as_str)) {
-                told.insert(flush, (record.seq, state.to_owned()));
-            }
-            // What a broken chain says of itself counts for nothing.
+            // What a broken chain says counts for nothing.
             if check.first_bad().is_none() {
                 said.take(record, &body);
             }
@@ -180,75 +147,58 @@ async fn walk(conn: &mut PgConnection, mut notes: Vec<Checkpoint>, unreadable: O
             check.mark_bad(if head.seq < last_seq { head.seq + 1 } else { last_seq.max(1) });
         }
     }
-    let chain_bad = check.first_bad();
-    // Where the end is missing, what it said of flushes is missing too.
-    let astray = if chain_bad.is_none() && lost.is_none() { compare(jobs, told, last_seq) } else { None };
-    if let Some((seq, _)) = &astray {
-        check.mark_bad(*seq);
-    }
-    let reanchored = said.reanchored.map(|(seq, _, _)| seq);
-    let found = |verdict, detail| Verification {
-        verdict,
+    let astray = said.compare(jobs, last_seq);
+    let mut found = Verification {
+        verdict: Verdict::Whole,
         first_bad: check.first_bad(),
         last_seq,
         last_anchored,
-        reanchored,
+        reanchored: said.reanchored.map(|again| again.seq),
         lost,
-        detail,
+        detail: String::new(),
         records,
+        astray: astray.iter().map(|one| (one.flush, one.state.clone())).collect(),
     };
-    Ok(if let Some((_, astray)) = astray {
-        found(Verdict::Tampered, astray)
-    } else if let Some(bad) = chain_bad {
-        found(Verdict::Tampered, format!("Record {bad} is not what was appended: something in or before it was changed or removed."))
-    } else if let Some(Lost { from, to, .. }) = lost {
-        let goes_on = if last_seq >= from { format!(", and went on to {last_seq}") } else { String::new() };
-        found(
-            Verdict::Truncated,
-            format!(
-                "The record ended at {}{goes_on}, but it was {to} long: its end was cut off, or an older backup was restored.",
-                from - 1
-            ),
-        )
-    } else if head.is_none() {
-        found(Verdict::CannotTell, "The head row of the record is missing.".to_owned())
-    } else if let Some(cause) = unreadable {
-        found(Verdict::CannotTell, format!("The chain itself is whole, but it cannot be told whether its end is missing: {cause}."))
+    let missing = if head.is_none() {
+        Some("The head row of the record is missing.".to_owned())
     } else {
-        let again = match said.reanchored {
+        unreadable.map(|cause| format!("The chain itself is whole, but it cannot be told whether its end is missing: {cause}."))
+    };
+    conclude(&mut found, astray.into_iter().min_by_key(|one| one.seq), missing, said.reanchored);
+    Ok(found)
+}
+
+/// The verdict, and what to tell people: the lowest exit code that is true. `missing` is what it would take to tell more.
+fn conclude(found: &mut Verification, astray: Option<Astray>, missing: Option<String>, again: Option<Reanchored>) {
+    (found.verdict, found.detail) = if let Some(bad) = found.first_bad {
+        (Verdict::Tampered, format!("Record {bad} is not what was appended: something in or before it was changed or removed."))
+    } else if let Some(Lost { from, to, .. }) = found.lost {
+        // What the missing end said of flushes is missing, too.
+        let goes_on = if found.last_seq >= from { format!(", and went on to {}", found.last_seq) } else { String::new() };
+        let known = format!("The record ended at {}{goes_on}, but it was {to} long", from - 1);
+        (Verdict::Truncated, format!("{known}: its end was cut off, or an older backup was restored."))
+    } else if let Some(Astray { seq, detail, .. }) = astray {
+        found.first_bad = Some(seq);
+        (Verdict::Tampered, detail)
+    } else if let Some(detail) = missing {
+        (Verdict::CannotTell, detail)
+    } else {
+        let again = match again {
             None => String::new(),
-            Some((seq, Some(from), Some(to))) => {
+            Some(Reanchored { seq, lost: Some((from, to)) }) => {
                 format!(" It was anchored anew at record {seq}; what had been recorded as {from} to {to} before is lost.")
             }
-            Some((seq, _, _)) => format!(" It was anchored anew at record {seq}, whose checkpoints before are set aside."),
+            Some(Reanchored { seq, lost: None }) => {
+                format!(" It was anchored anew at record {seq}, whose checkpoints before are set aside.")
+            }
         };
-        found(Verdict::Whole, format!("The record is whole: {records} records.{again}"))
-    })
+        (Verdict::Whole, format!("The record is whole: {} records.{again}", found.records))
+    };
 }
 
 /// Whether the head row is the end of the walked chain. The time before the first record is nobody's.
 fn is_end(head: &Head, check: &ChainCheck, last_seq: i64) -> bool {
     head.seq == last_seq && head.hash[..] == check.last_hash()[..] && (last_seq == 0 || head.at.timestamp_micros() == check.last_at_us())
-}
-
-/// The first flush whose row and whose last record do not say the same, with the number of that record.
-fn compare(jobs: Vec<(i64, String)>, mut told: HashMap<i64, (i64, String)>, last_seq: i64) -> Option<(i64, String)> {
-    let mut astray: Vec<(i64, String)> = Vec::new();
-    for (flush, state) in jobs {
-        match told.remove(&flush) {
-            Some((_, said)) if said == state => {}
-            Some((seq, said)) => {
-                astray.push((seq, format!("Flush {flush} is {state} in its own table, but record {seq}, the last about it, says {said}.")));
-            }
-            None => {
-                astray.push((last_seq.max(1), format!("Flush {flush} is {state} in its own table, but no record says anything of it.")));
-            }
-        }
-    }
-    let removed = told.into_iter().map(|(flush, (seq, said))| {
-        (seq, format!("Record {seq} says that flush {flush} is {said}, but there is no such flush in its own table."))
-    });
-    astray.into_iter().chain(removed).min_by_key(|(seq, _)| *seq)
 }
 
 fn take(check: &mut ChainCheck, record: &Record, body: &Value) {
