@@ -80,7 +80,7 @@ try {
   const pages = {
     overview: '/', 'overview-30d': '/?range=30d', prefix: '/prefixes/user:%7Bid%7D:summary?range=6h', billing: '/prefixes/billing:%7Baccount%7D:invoice',
     stale: '/prefixes/user:%7Bid%7D:summary?events=stale', numbers: '/prefixes/user:%7Bid%7D:summary?numbers=stale', flush: '/flush', contracts: '/contracts',
-    review: '/review', audit: '/audit', users: '/users', account: '/account', demo: '/demo', missing: '/nowhere', 'sign-in': '/sign-in',
+    review: '/review', audit: '/audit', users: '/users', settings: '/settings', account: '/account', demo: '/demo', missing: '/nowhere', 'sign-in': '/sign-in',
   };
   for (const scheme of ['light', 'dark']) {
     for (const width of [1440, 390]) {

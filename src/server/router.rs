@@ -61,6 +61,12 @@ pub fn doors() -> Vec<Door> {
         Door::post("/demo", Needs::Person(Permission::Administer), "breaks and mends the simulated shop", forms::demo::submit),
         Door::get("/users", Needs::Person(Permission::Administer), "who has an account and which tokens there are", pages::users::show),
         Door::post("/users", Needs::Person(Permission::Administer), "gives and takes what others may do", forms::users::submit),
+        Door::get(
+            "/settings",
+            Needs::Person(Permission::Administer),
+            "addresses and identities of targets, without secrets",
+            pages::settings::show,
+        ),
         Door::get("/api/v1/series", Needs::Figures, "figures, never keys", http::series::show),
         Door::get("/api/v1/prefixes", Needs::Figures, "figures, never keys", http::prefixes::list),
         Door::get("/api/v1/openapi.json", Needs::Nothing, "the API's description holds nothing of anybody", http::openapi::show),

@@ -3,9 +3,14 @@
 use crate::world::World;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use stalewatch::domain::audit::Actor;
 use stalewatch::domain::operator::Role;
 use stalewatch::server::auth::Needs;
+use stalewatch::server::clock::Clock;
+use stalewatch::server::config::{Config, Environment, TargetUrls};
 use stalewatch::server::router::doors;
+use stalewatch::server::service::configuration;
+use std::path::Path;
 
 /// A path in which each placeholder is filled with something that exists nowhere.
 fn fill(path: &str) -> String {
@@ -52,6 +57,41 @@ async fn every_door_lets_in_exactly_whom_it_names() {
                 (Needs::Figures | Needs::Metrics, Some(_)) => assert!(!refused_role && !signed_out, "{at}"),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn the_settings_show_what_is_in_force_and_no_secret() {
+    let text = "[[target]]\nname = \"main\"\nurl = \"redis://reader:s3cret-of-url@cache.internal:6379/2\"\nprotected = [\"session:\"]\n\
+                [[prefix]]\nname = \"user:{id}:profile\"\ntarget = \"main\"\nowner = \"accounts\"\nthreshold = { rebuild_p95 = \"400ms\" }\n";
+    let nothing: Environment = std::iter::empty::<(String, String)>().collect();
+    let read = |text: &str| Config::read(text, "stalewatch.toml", Path::new("."), &nothing, TargetUrls::Required).unwrap();
+    let (before, config) = (read("[review]\ntimezone = \"UTC\"\n"), read(text));
+    let world = World::with(config.clone(), Clock::system()).await;
+    for config in [&before, &config] {
+        configuration::record_loaded(&world.app.pools.record, &Actor::System, config).await.unwrap();
+    }
+    let admin = world.signed_in(Role::Admin).await;
+    let answer = world.get("/settings", &admin).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    for said in [
+        "redis://cache.internal:6379/2",
+        "session:",
+        "accounts",
+        "400 ms",
+        "in force since",
+        &config.digest[..12],
+        &before.digest[..12],
+        "config check",
+    ] {
+        assert!(answer.body.contains(said), "{said}: {}", answer.body);
+    }
+    assert!(!answer.body.contains("s3cret") && !answer.body.contains("reader"), "{}", answer.body);
+    assert!(world.get("/account", &admin).await.body.contains("href=\"/settings\""));
+    let operator = world.signed_in(Role::Operator).await;
+    assert_eq!(world.get("/settings", &operator).await.status, StatusCode::FORBIDDEN);
+    for path in ["/account", "/"] {
+        assert!(!world.get(path, &operator).await.body.contains("href=\"/settings\""), "{path}");
     }
 }
 

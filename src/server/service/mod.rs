@@ -17,5 +17,6 @@ pub mod remembered;
 pub mod review;
 pub mod rollups;
 pub mod series;
+pub mod settings;
 pub mod sight;
 pub mod standing;

@@ -25,6 +25,7 @@ pub enum Nav {
     Audit,
     Demo,
     Users,
+    Settings,
     Account,
     /// Sign-in, errors.
     None,
@@ -279,7 +280,9 @@ pub fn range_nav(range: &Range, here: &str, keep: &str) -> AnyView {
 fn footer(frame: &Frame) -> AnyView {
     let config = frame.quality.as_ref().map(|quality| {
         let digest: String = quality.config_digest.chars().take(12).collect();
-        view! { <span class="w3">"Configuration "{code(&digest)}</span> }
+        let digest = code(&digest);
+        let digest = if frame.may(Permission::Administer) { view! { <a href="/settings">{digest}</a> }.into_any() } else { digest };
+        view! { <span class="w3">"Configuration "{digest}</span> }
     });
     view! {
         <footer class="foot">

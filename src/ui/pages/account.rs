@@ -1,5 +1,6 @@
 //! `/account`: who one is here, one's password and one's sessions.
 
+use crate::domain::operator::Permission;
 use crate::domain::refusal::Refusal;
 use crate::server::service::accounts::{AccountPage, SessionRow};
 use crate::ui::components::form::{error_code, invalid, of, refused};
@@ -16,6 +17,7 @@ pub fn main(model: &AccountPage, refusal: Option<&Refusal>) -> AnyView {
                     <h1>{model.name.clone()}</h1>
                     <p class="under">{email}", "{role}</p>
                 </div>
+                {model.role.may(Permission::Administer).then(|| view! { <p class="actions"><a class="btn" href="/settings">"Settings"</a><a class="btn" href="/users">"Users and tokens"</a></p> })}
                 <form method="post" action="/sign-out"><button class="btn" type="submit">"Sign out"</button></form>
             </div>
             {refused(of(refusal, "do"), "Nothing was changed.")}

@@ -8,6 +8,7 @@ pub mod flush;
 pub mod overview;
 pub mod prefix;
 pub mod review;
+pub mod settings;
 pub mod sign_in;
 pub mod users;
 
