@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::TestRedis;
 use serde_json::Value;
 
 /// A running `stalewatch`, killed with the test.
@@ -104,6 +105,73 @@ async fn demos_live_side_by_side_and_recover_from_a_kill() {
     assert_eq!(status(again.url()).await, 200);
     assert!(again.end() < Duration::from_secs(25));
     beside.end();
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_is_no_verdict_of_the_audit() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, says) in [
+        (&["audit", "verify", "--jsn"][..], "'--jsn'"),
+        (&["audit", "verfy"][..], "'verfy'"),
+        (&["user", "add", "--role", "viewer"][..], "--email"),
+        (&["user", "add", "--email", "a@example.com", "--role", "king"][..], "king"),
+        (&["serve", "--listen"][..], "--listen"),
+        (&["nonsense"][..], "'nonsense'"),
+    ] {
+        // The folder goes first: the rest is what is wrong.
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_stalewatch")).args(["--data-dir"]).arg(folder.path()).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty() && said.lines().count() == 1, "{said}");
+        assert!(said.starts_with("stalewatch: ") && said.contains(says) && said.contains("--help"), "{said}");
+    }
+    let alone = Command::new(env!("CARGO_BIN_EXE_stalewatch")).output().unwrap();
+    assert_eq!(alone.status.code(), Some(64));
+    assert!(String::from_utf8(alone.stderr).unwrap().contains("stalewatch demo"));
+}
+
+/// What `/readyz` says of targets, once `is_so` holds of it.
+async fn targets_until(url: &str, is_so: impl Fn(&[String]) -> bool) {
+    let began = Instant::now();
+    loop {
+        let ready: Value = reqwest::get(format!("{url}/readyz")).await.unwrap().json().await.unwrap();
+        let notes = ready["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap().to_owned());
+        let away: Vec<String> = notes.filter(|note| note.contains("does not answer since")).collect();
+        if is_so(&away) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(40), "{away:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_come_go_and_move_with_the_configuration_that_is_read_again() {
+    let (folder, redis) = (tempfile::tempdir().unwrap(), TestRedis::new().await);
+    let write = |targets: &[(&str, &str)]| {
+        let text: String = targets.iter().map(|(name, url)| format!("[[target]]\nname = \"{name}\"\nurl = \"{url}\"\n")).collect();
+        std::fs::write(folder.path().join("stalewatch.toml"), text).unwrap();
+    };
+    let nowhere = "redis://127.0.0.1:1/0";
+    write(&[("main", nowhere)]);
+    let server = start(&["serve", "--json", "--listen", "127.0.0.1:0"], folder.path());
+    let named = |away: &[String], name: &str| away.iter().any(|note| note.contains(&format!("target {name}:")));
+    targets_until(server.url(), |away| named(away, "main")).await;
+    // It moves to where a Redis is, and another one comes.
+    write(&[("main", &redis.url), ("second", nowhere)]);
+    server.signal("HUP");
+    targets_until(server.url(), |away| !named(away, "main") && named(away, "second")).await;
+    write(&[("main", &redis.url)]);
+    server.signal("HUP");
+    targets_until(server.url(), <[String]>::is_empty).await;
+    // What cannot be read changes nothing.
+    std::fs::write(folder.path().join("stalewatch.toml"), "[[target]]\nnme = \"main\"\n").unwrap();
+    server.signal("HUP");
+    write(&[("main", nowhere)]);
+    server.signal("HUP");
+    targets_until(server.url(), |away| named(away, "main")).await;
+    server.end();
 }
 
 #[test]

@@ -104,7 +104,10 @@ impl Settings {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     match &cli.command {
         Command::Config(config) => return config.run(cli.common.config.as_deref()),
         Command::Contracts(contracts) => return contracts.run(cli.common.config.as_deref()),
@@ -140,6 +143,32 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Config(_) | Command::Contracts(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A command line that cannot be read: not 2, by which `audit verify` says that the record was tampered with.
+const MISUSED: u8 = 64;
+
+/// Help and version were asked for and go to standard output; anything else is said in one sentence.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that went away is not our error.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+    } else {
+        eprintln!("stalewatch: {}", usage_sentence(&error.to_string()));
+    }
+    ExitCode::from(MISUSED)
+}
+
+/// What is wrong, and where to look: clap says it over several lines.
+fn usage_sentence(text: &str) -> String {
+    let wrong = text.split("\n\nUsage:").next().unwrap_or(text);
+    let wrong = wrong.split("\n\nFor more information").next().unwrap_or(wrong);
+    let wrong = wrong.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}; the same command with --help says what there is", wrong.trim_start_matches("error: ").replace(" tip: ", ", "))
 }
 
 fn complain(sentence: &str) -> ExitCode {

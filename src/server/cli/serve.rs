@@ -87,11 +87,9 @@ impl Reload {
                 Ok(mut config) => {
                     config.listen.clone_from(&self.listen);
                     config.data_dir.clone_from(&self.data_dir);
-                    match configuration::record_loaded(&self.app.pools.record, &Actor::System, &config).await {
-                        Ok(()) => {
-                            tracing::info!(config.digest, "the configuration was read again and is in force");
-                            self.app.replace_config(config);
-                        }
+                    let digest = config.digest.clone();
+                    match configuration::put_in_force(&self.app, &Actor::System, config).await {
+                        Ok(()) => tracing::info!(config.digest = digest, "the configuration was read again and is in force"),
                         Err(error) => {
                             tracing::error!(%error, "the configuration was read again, but that could not be recorded, so it changes nothing");
                         }

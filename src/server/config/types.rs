@@ -87,7 +87,7 @@ pub struct Target {
 }
 
 /// Where a target's Redis is. Addresses may hold passwords.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// One server.
     Url(Secret),
@@ -109,14 +109,14 @@ impl Location {
 }
 
 /// A Redis user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     pub user: String,
     pub password: Secret,
 }
 
 /// PEM texts for TLS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     pub authority: Option<Secret>,
     /// Certificate and key.

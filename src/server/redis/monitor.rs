@@ -55,6 +55,11 @@ impl Monitor {
         }
     }
 
+    /// Drops what is known of a target that is gone, or is another one under the same name.
+    pub fn forget(&self, target: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(target);
+    }
+
     /// Notes what the flush identity's self-check found.
     pub fn note_privilege(&self, target: &str, over_privileged: bool) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).entry(target.to_owned()).or_default().over_privileged =

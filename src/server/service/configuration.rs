@@ -2,9 +2,19 @@
 
 use crate::domain::audit::{Actor, Code};
 use crate::server::config::Config;
+use crate::server::service::flush;
+use crate::server::state::AppState;
 use crate::server::store::audit;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+
+/// Puts a configuration that was read while the server runs in force, everywhere at once. Where it cannot be recorded nothing changes.
+pub async fn put_in_force(app: &AppState, actor: &Actor, config: Config) -> Result<(), sqlx::Error> {
+    record_loaded(&app.pools.record, actor, &config).await?;
+    app.replace_config(config);
+    flush::watch_targets(app);
+    Ok(())
+}
 
 /// Records that this configuration comes into force, unless the last such record names the same file with the same content. Where this fails,
 /// the configuration must not come into force.

@@ -3,6 +3,7 @@
 use crate::server::state::AppState;
 use crate::server::store::events::quality;
 use crate::server::store::roles;
+use chrono::SecondsFormat;
 use sqlx::PgPool;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub async fn readiness(app: &AppState) -> Readiness {
     }
     let config = app.config();
     for target in &config.targets {
+        let reach = app.flushes.monitor().of(&target.name);
+        if let Some(since) = reach.away_since {
+            notes.push(format!("target {}: Redis does not answer since {}", target.name, since.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        }
         if target.flush.is_none() {
             notes.push(format!("target {}: flushes use an over-privileged identity", target.name));
         }

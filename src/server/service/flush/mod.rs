@@ -59,6 +59,7 @@ struct Held {
     running: Mutex<HashMap<i64, (Arc<Ledger>, Flush)>>,
     planning: Mutex<HashMap<String, Arc<Semaphore>>>,
     monitor: Monitor,
+    watched: targets::Watched,
     ending: CancellationToken,
     tasks: tokio_util::task::TaskTracker,
 }

@@ -1,8 +1,11 @@
 //! From a configured target to its Redis.
 
-use crate::server::config::{Location, Login, Secret, Target};
+use crate::server::config::{Location, Login, Secret, Target, Tls};
 use crate::server::redis::{Certificates, Endpoint, Fault};
 use crate::server::state::AppState;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// Where a target is, as whoever reads.
 pub(super) fn reader(target: &Target) -> Result<Endpoint, Fault> {
@@ -38,16 +41,39 @@ fn as_login(place: Endpoint, login: Option<&Login>) -> Endpoint {
     }
 }
 
-/// Watches every configured target until the server ends. A target that a later configuration adds is watched from the next start on.
+/// What decides where a target is and as whom it is asked.
+type Place = (Option<Location>, Option<Login>, Option<Tls>);
+
+/// The targets that are watched: each until it is gone from the configuration, is somewhere else, or the server ends.
+#[derive(Default)]
+pub(super) struct Watched(Mutex<HashMap<String, (Place, CancellationToken)>>);
+
+/// Watches exactly the targets of the configuration in force: what it names anew from now on, what it no longer names not any more.
 pub fn watch_targets(app: &AppState) {
-    for target in &app.config().targets {
+    let config = app.config();
+    let mut watched = app.flushes.0.watched.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = |target: &Target| (target.location.clone(), target.login.clone(), target.tls.clone());
+    watched.retain(|name, (was, ending)| {
+        let stays = config.target(name).is_some_and(|target| place(target) == *was);
+        if !stays {
+            ending.cancel();
+            app.flushes.monitor().forget(name);
+        }
+        stays
+    });
+    for target in &config.targets {
+        if watched.contains_key(&target.name) {
+            continue;
+        }
+        let ending = app.flushes.0.ending.child_token();
         match reader(target) {
             Ok(endpoint) => {
                 let watch = app.flushes.monitor().clone().watch(target.name.clone(), endpoint, app.clock.clone());
-                let ending = app.flushes.0.ending.clone();
+                let ending = ending.clone();
                 app.flushes.0.tasks.spawn(async move { ending.run_until_cancelled(watch).await });
             }
             Err(fault) => app.flushes.monitor().note(&target.name, &Err(fault), app.clock.now()),
         }
+        watched.insert(target.name.clone(), (place(target), ending));
     }
 }
