@@ -97,12 +97,12 @@ pub async fn load(app: &AppState) -> Result<SettingsPage, Error> {
     let told = told.filter(|(_, body)| body.get("digest").and_then(Value::as_str) == Some(config.digest.as_str()));
     let is_over = |name: &str| quality.targets.iter().any(|target| target.name == name && target.over_privileged);
     let mut shortcomings = Vec::new();
-    if !quality.audit.separated {
+    if let Some(why) = &quality.audit.not_separated {
         shortcomings.push(Shortcoming {
-            what:
-                "The audit is not separated: the server's Postgres role owns its schema, and so could switch off what protects the record."
-                    .to_owned(),
-            mend: "Run the server as a Postgres role that neither owns the audit schema nor is a superuser.".to_owned(),
+            what: format!(
+                "The audit is not separated: the server's Postgres role {why}, and so could switch off what protects the record."
+            ),
+            mend: "`stalewatch migrate --roles` separates it.".to_owned(),
         });
     }
     for target in config.targets.iter().filter(|target| is_over(&target.name)) {
