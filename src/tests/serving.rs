@@ -150,7 +150,8 @@ async fn targets_until(url: &str, is_so: impl Fn(&[String]) -> bool) {
 async fn targets_come_go_and_move_with_the_configuration_that_is_read_again() {
     let (folder, redis) = (tempfile::tempdir().unwrap(), TestRedis::new().await);
     let write = |targets: &[(&str, &str)]| {
-        let text: String = targets.iter().map(|(name, url)| format!("[[target]]\nname = \"{name}\"\nurl = \"{url}\"\n")).collect();
+        let text =
+            targets.iter().map(|(name, url)| format!("[[target]]\nname = \"{name}\"\nurl = \"{url}\"\n")).collect::<Vec<_>>().concat();
         std::fs::write(folder.path().join("stalewatch.toml"), text).unwrap();
     };
     let nowhere = "redis://127.0.0.1:1/0";
