@@ -34,6 +34,13 @@ pub fn doors() -> Vec<Door> {
         ),
         Door::get("/sign-in", Needs::Nothing, "the way in", forms::sign_in::show),
         Door::post("/sign-in", Needs::Nothing, "the way in; behind the throttle", forms::sign_in::submit),
+        Door::get("/first-run", Needs::Nothing, "whoever has the console's link; shows nothing without it", forms::first_run::show),
+        Door::post(
+            "/first-run",
+            Needs::Nothing,
+            "makes the first account by the console's link; behind the throttle",
+            forms::first_run::submit,
+        ),
         Door::post("/sign-out", Needs::Nothing, "whoever has a session may end it, and nothing else happens", forms::sign_in::sign_out),
         Door::get("/audit", Needs::Person(Permission::Read), "everybody may see who did what", pages::audit::show),
         Door::get("/flush", Needs::Person(Permission::Read), "the list; the form is only for those who may plan", pages::flush::show_plan),

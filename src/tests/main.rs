@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod demo;
 mod doors;
+mod first_run;
 mod flush;
 mod ingest;
 mod layers;

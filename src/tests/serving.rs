@@ -176,6 +176,32 @@ async fn targets_come_go_and_move_with_the_configuration_that_is_read_again() {
 }
 
 #[test]
+fn a_server_without_people_prints_a_link_on_its_console_until_somebody_has_an_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--json", "--listen", "127.0.0.1:0"];
+    let start = || {
+        let mut child = command(&arguments, folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Running { ready: serde_json::from_str(&line).unwrap(), child }
+    };
+    let mut server = start();
+    // Open until the server has ended.
+    let mut console = BufReader::new(server.child.stderr.take().unwrap());
+    let link = console.by_ref().lines().map(Result::unwrap).find(|line| line.contains("/first-run?token=")).unwrap();
+    assert!(link.trim().starts_with(server.url()), "{link}");
+    server.end();
+    let add = ["user", "add", "--email", "a@example.com", "--role", "admin", "--generate"];
+    assert!(command(&add, folder.path()).output().unwrap().status.success());
+    let mut server = start();
+    let mut console = server.child.stderr.take().unwrap();
+    server.end();
+    let mut said = String::new();
+    console.read_to_string(&mut said).unwrap();
+    assert!(said.contains("ready") && !said.contains("first-run"), "{said}");
+}
+
+#[test]
 fn help_is_on_standard_output() {
     let mut text = String::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_stalewatch")).arg("--help").stdout(Stdio::piped()).spawn().unwrap();

@@ -36,12 +36,15 @@ fn refuse(_why: ProtectionError) -> Response<Body> {
     .into_response()
 }
 
+/// Where a session begins, so no cookie tells who sent the form.
+const WAYS_IN: [&str; 2] = ["/sign-in", "/first-run"];
+
 /// Refuses what would change something with a session, or sign in, and says not where it comes from.
 pub async fn guard(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let told = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
-    if changes && !told && (request.uri().path() == "/sign-in" || cookie::token(&app.config(), headers).is_some()) {
+    if changes && !told && (WAYS_IN.contains(&request.uri().path()) || cookie::token(&app.config(), headers).is_some()) {
         return page_of(&Error::new(
             StatusCode::FORBIDDEN,
             "no_origin",

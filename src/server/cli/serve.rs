@@ -57,7 +57,7 @@ impl Serve {
                 print_json(&json!({ "url": server.url() }));
             }
             tracing::info!(url = server.url(), "ready");
-            hint_at_first_user(&server.app).await;
+            hint_at_first_user(&server.app, server.url().trim_end_matches('/')).await;
             let reload = Reload { config_file, environment, listen, data_dir, app: server.app.clone() };
             server.jobs.spawn(reload.at_hangup(server.jobs.ending(), signal(SignalKind::hangup())?));
             server.run(ending.cancelled_owned()).await;
@@ -101,13 +101,18 @@ impl Reload {
     }
 }
 
-/// There is no default password: until somebody has an account, say how to make one.
-async fn hint_at_first_user(app: &AppState) {
-    match accounts::list_users(&app.pools.control).await {
-        Ok(users) if users.is_empty() => {
-            eprintln!("Nobody has an account yet. Make the first: stalewatch user add --email you@example.com --role admin --generate");
+/// There is no default password: until somebody has an account, say how to make one. The link is a secret, so it goes to the console and not
+/// into the log.
+async fn hint_at_first_user(app: &AppState, url: &str) {
+    match accounts::issue_link(&app.pools.control, app.clock.now()).await {
+        Ok(Some(token)) => {
+            let minutes = accounts::LINK_LIVES.num_minutes();
+            eprintln!(
+                "Nobody has an account yet. Make the first, an admin's, by this link; it works once, within {minutes} minutes:\n  \
+                 {url}/first-run?token={token}\nOr here: stalewatch user add --email you@example.com --role admin --generate"
+            );
         }
-        Ok(_) => {}
+        Ok(None) => {}
         Err(error) => tracing::warn!(%error, "cannot tell whether anybody has an account"),
     }
 }

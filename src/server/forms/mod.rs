@@ -3,6 +3,7 @@
 pub mod account;
 pub mod audit;
 pub mod demo;
+pub mod first_run;
 pub mod flush;
 pub mod review;
 pub mod sign_in;

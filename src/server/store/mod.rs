@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod events;
+pub mod first_run;
 pub mod flushes;
 pub mod migrations;
 pub mod pools;

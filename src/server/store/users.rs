@@ -83,6 +83,17 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<User>, sqlx::Error> {
         .collect()
 }
 
+/// Whether anybody has an account, disabled ones too.
+pub async fn exist(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM control.users) AS "exist!""#).fetch_one(conn).await
+}
+
+/// Keeps everybody else from adding and changing accounts until the transaction ends.
+pub async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("LOCK TABLE control.users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;
+    Ok(())
+}
+
 /// Adds a person and gives their number; `None` when the address has an account already.
 pub async fn insert(
     conn: &mut PgConnection,

@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod contracts;
 pub mod demo;
+pub mod first_run;
 pub mod flush;
 pub mod overview;
 pub mod prefix;

@@ -1,6 +1,7 @@
 //! People, sessions and tokens: who may come in, and what an admin changes about it. Every change is one transaction with its audit record
 //! as the last statement; a sign-in's record is queued in its transaction instead, so that the on-call gets in whatever the chain does.
 
+mod first_run;
 mod memory;
 mod models;
 mod password;
@@ -9,6 +10,7 @@ mod sign_in;
 mod tokens;
 mod users;
 
+pub use first_run::{FirstRunError, LINK_LIVES, LinkStanding, issue_link, look_at_link, use_link};
 pub use memory::Memory;
 pub use models::{AccountPage, SessionRow, TokenRow, UserRow, UsersPage};
 pub use password::{Hasher, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, generate as generate_password};

@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Failures older than this are forgiven.
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
@@ -103,34 +104,11 @@ pub async fn sign_in(
     old_token: Option<&str>,
 ) -> Result<NewSession, SignInError> {
     let account = sha256(email.trim().to_lowercase().as_bytes());
-    let by_address = sha256(format!("address {}", came.address).as_bytes());
-    let mut waited = Duration::ZERO;
-    let mut waiting = None;
-    // The wait is looked up while holding a hashing place, so a burst of tries cannot all slip in before the first failure is written.
-    let place = loop {
-        let place = access.hasher.place().await;
-        let (for_account, for_address) = waits(pool, clock, &account, came).await?;
-        let wait = for_account.max(for_address);
-        if wait <= waited {
-            break place;
-        }
-        drop(place);
-        if waiting.is_none() {
-            let key = if for_account >= for_address { account } else { by_address };
-            let Some(entered) = access.gate.enter(key) else {
-                let mut conn = pool.acquire().await?;
-                sign_ins::insert_failure(&mut conn, clock.now(), &account, None, &came.address, Failure::TooMany).await?;
-                return Err(SignInError::TooMany { retry_after_s: 8 });
-            };
-            waiting = Some(entered);
-        }
-        tokio::time::sleep(wait.saturating_sub(waited)).await;
-        waited = wait;
-    };
+    let turn = wait_for_turn(access, pool, clock, &account, came).await?;
     let mut conn = pool.acquire().await?;
     let user = users::find_by_email(&mut conn, email.trim()).await?;
     drop(conn);
-    let right = access.hasher.verify(&place, password, user.as_ref().map(|user| user.password_hash.as_str())).await;
+    let right = access.hasher.verify(&turn.place, password, user.as_ref().map(|user| user.password_hash.as_str())).await;
     let now = clock.now();
     let failure = match &user {
         Some(user) if right && user.disabled_at.is_none() => None,
@@ -149,7 +127,7 @@ pub async fn sign_in(
         let (for_account, for_address) = waits(pool, clock, &account, came).await?;
         return Err(SignInError::Wrong { next_wait_s: for_account.max(for_address).as_secs() });
     }
-    drop((place, waiting));
+    drop(turn);
     let Some(user) = user else { return Err(SignInError::Wrong { next_wait_s: 0 }) };
 
     let token = BASE64_URL_SAFE_NO_PAD.encode(super::random_bytes::<32>());
@@ -165,6 +143,54 @@ pub async fn sign_in(
     move_queued_records(pool).await;
     let viewer = Viewer { user_id: user.id, email: user.email, name: user.name, role: user.role, session_id, read_only: false };
     Ok(NewSession { token, viewer })
+}
+
+/// A place to hash at, after the wait that the throttle asks for.
+pub(super) struct Turn {
+    place: OwnedSemaphorePermit,
+    _waiting: Option<Waiting>,
+}
+
+/// Waits as the throttle says. The wait is looked up while holding a hashing place, so a burst of tries cannot all slip in before the first
+/// failure is written.
+pub(super) async fn wait_for_turn(
+    access: &Access,
+    pool: &PgPool,
+    clock: &Clock,
+    account: &[u8; 32],
+    came: &Came,
+) -> Result<Turn, SignInError> {
+    let by_address = sha256(format!("address {}", came.address).as_bytes());
+    let mut waited = Duration::ZERO;
+    let mut waiting = None;
+    loop {
+        let place = access.hasher.place().await;
+        let (for_account, for_address) = waits(pool, clock, account, came).await?;
+        let wait = for_account.max(for_address);
+        if wait <= waited {
+            return Ok(Turn { place, _waiting: waiting });
+        }
+        drop(place);
+        if waiting.is_none() {
+            let key = if for_account >= for_address { *account } else { by_address };
+            let Some(entered) = access.gate.enter(key) else {
+                let mut conn = pool.acquire().await?;
+                sign_ins::insert_failure(&mut conn, clock.now(), account, None, &came.address, Failure::TooMany).await?;
+                return Err(SignInError::TooMany { retry_after_s: 8 });
+            };
+            waiting = Some(entered);
+        }
+        tokio::time::sleep(wait.saturating_sub(waited)).await;
+        waited = wait;
+    }
+}
+
+/// Counts a wrong try against an account that is not there, and against the address.
+pub(super) async fn note_wrong_try(pool: &PgPool, now: DateTime<Utc>, account: &[u8; 32], came: &Came) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    sign_ins::insert_failure(&mut tx, now, account, None, &came.address, Failure::UnknownAccount).await?;
+    sign_ins::take_address_token(&mut tx, &came.address, ADDRESS_BUCKET, ADDRESS_PER_SECOND, now).await?;
+    tx.commit().await
 }
 
 /// Checks the password of somebody who is signed in already. Wrong tries count as failed sign-ins; where those have to wait, this is refused.

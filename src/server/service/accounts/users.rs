@@ -60,6 +60,33 @@ pub struct AddedUser {
     pub role: Role,
 }
 
+/// What a new account is made of, checked, the password hashed.
+pub(super) struct Fresh {
+    pub email: String,
+    pub name: String,
+    pub hash: String,
+}
+
+impl Fresh {
+    pub(super) async fn check(access: &Access, email: &str, name: Option<&str>, password: &str) -> Result<Self, AccountError> {
+        let email = email.trim();
+        let well_formed = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'));
+        if !well_formed || email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(AccountError::BadEmail(email.chars().filter(|c| !c.is_control()).take(100).collect()));
+        }
+        let name = match name.map(str::trim).filter(|name| !name.is_empty()) {
+            Some(name) => name.to_owned(),
+            None => name_of(email),
+        };
+        if name.len() > 200 || name.chars().any(char::is_control) {
+            return Err(AccountError::BadName);
+        }
+        check_new_password(password)?;
+        let hash = access.hasher.hash(password).await;
+        Ok(Self { email: email.to_owned(), name, hash })
+    }
+}
+
 /// Adds an account. Without a name the part of the address before the `@` is it.
 pub async fn add_user(
     access: &Access,
@@ -71,27 +98,14 @@ pub async fn add_user(
     role: Role,
     password: &str,
 ) -> Result<AddedUser, AccountError> {
-    let email = email.trim();
-    let well_formed = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'));
-    if !well_formed || email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(AccountError::BadEmail(email.chars().filter(|c| !c.is_control()).take(100).collect()));
-    }
-    let name = match name.map(str::trim).filter(|name| !name.is_empty()) {
-        Some(name) => name.to_owned(),
-        None => name_of(email),
-    };
-    if name.len() > 200 || name.chars().any(char::is_control) {
-        return Err(AccountError::BadName);
-    }
-    check_new_password(password)?;
-    let hash = access.hasher.hash(password).await;
+    let Fresh { email, name, hash } = Fresh::check(access, email, name, password).await?;
     let mut tx = pool.begin().await?;
-    let Some(id) = users::insert(&mut tx, email, &name, role, &hash, now).await? else {
-        return Err(AccountError::Exists(email.to_owned()));
+    let Some(id) = users::insert(&mut tx, &email, &name, role, &hash, now).await? else {
+        return Err(AccountError::Exists(email));
     };
     audit::append(&mut tx, Code::UserCreated, actor, &json!({"user": email, "user_id": id, "role": role.as_str()})).await?;
     tx.commit().await?;
-    Ok(AddedUser { id, email: email.to_owned(), role })
+    Ok(AddedUser { id, email, role })
 }
 
 /// `mara.lind@…` is Mara Lind until she says otherwise.

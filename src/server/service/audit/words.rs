@@ -38,7 +38,7 @@ impl Told<'_> {
             ),
             Code::SignedOut => "signed out".to_owned(),
             Code::SessionRevoked => "ended another of their own sessions".to_owned(),
-            Code::UserCreated => format!("added {} as {}", self.text("user"), self.text("role")),
+            Code::UserCreated => format!("added {} as {}{}", self.text("user"), self.text("role"), self.with(" by the ", "by")),
             Code::UserDisabled => format!("disabled {}{}", self.text("user"), self.ended()),
             Code::UserEnabled => format!("enabled {}", self.text("user")),
             Code::UserRoleChanged => {
