@@ -4,6 +4,7 @@
 use super::node::KEYS_PER_STEP;
 use super::*;
 use crate::domain::prefix::{Families, Template, escape};
+use crate::server::redis::Certificates;
 use crate::server::redis::scan::{Survey, identify, survey};
 use proptest::prelude::*;
 use redis::{Value, cmd};
@@ -628,4 +629,67 @@ fn sentinels_name_the_master_and_the_one_that_takes_over() {
     assert!(matches!(report.end, End::Complete), "{report:?}");
     assert_ne!(report.run_id, before.run_id, "the pass that counts was on the new master");
     assert_eq!(keys_left(&[second], "cart:*"), 0, "{report:?}");
+}
+
+#[test]
+fn a_server_behind_tls_is_cleared_by_whoever_trusts_its_authority_and_by_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-subj",
+        "/CN=authority",
+    ]);
+    std::fs::write(folder.path().join("san"), "subjectAltName=DNS:localhost,IP:127.0.0.1").unwrap();
+    for name in ["server", "client"] {
+        let (key, request, made) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-out", &request, "-subj", &format!("/CN={name}")]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "san",
+            "-out",
+            &made,
+        ]);
+    }
+    let (plain, encrypted) = (free_port(), free_port().to_string());
+    let mut group = Group { children: Vec::new(), folder: tempfile::tempdir().unwrap(), ports: vec![plain] };
+    let (cert, key, authority) = (at("server.pem"), at("server.key"), at("ca.pem"));
+    group.spawn(plain, &["--tls-port", &encrypted, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &authority]);
+    wait_until("redis-server", || connect(plain).is_some());
+    set_all(&mut connect(plain).unwrap(), &(0..500).map(|i| format!("cart:{i}:x").into_bytes()).collect::<Vec<_>>());
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let endpoint = Endpoint::of_url(&format!("rediss://localhost:{encrypted}")).unwrap();
+    let trusting = |client| endpoint.clone().with_certificates(Certificates { authority: Some(read("ca.pem")), client });
+    assert!(identify(&endpoint).is_err(), "an authority that the machine does not know");
+    assert!(identify(&trusting(None)).is_err(), "the server wants to know who comes");
+    let known = trusting(Some((read("client.pem"), read("client.key"))));
+    assert_eq!(identify(&known).unwrap().keys, 500);
+    let report = remove_from(&known, &Open::new(u64::MAX));
+    assert!(matches!(report.end, End::Complete) && report.steady, "{report:?}");
+    assert_eq!((report.answers.removed, keys_left(&[plain], "cart:*")), (500, 0));
 }
