@@ -65,10 +65,11 @@ build: assets
 
 bench: assets
 	@.ci/setup test
-	cargo bench --features ssr --bench audit --bench flush --bench ingest --bench web
+	cargo bench --features ssr --bench audit --bench flush --bench ingest --bench read --bench web
 
 # The large sizes: half an hour and more.
 bench-full: assets
 	@.ci/setup test
 	STALEWATCH_BENCH_KEYS=5000000 cargo bench --features ssr --bench flush
 	STALEWATCH_BENCH_EVENTS=2000000 cargo bench --features ssr --bench ingest
+	STALEWATCH_BENCH_ROWS=50000000 cargo bench --features ssr --bench read

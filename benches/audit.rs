@@ -1,11 +1,12 @@
 //! How many records a second the audit chain takes from 8 writers at once: each in a transaction of its own, committed to disk before the next,
 //! through the server's role and the one function that appends. Whoever appends holds the head until its commit, so this is a rate of commits.
 
+mod median;
 mod report;
 
 use std::time::{Duration, Instant};
 
-use report::median;
+use median::median;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use stalewatch::domain::audit::{Actor, Code, Verdict};
@@ -48,11 +49,10 @@ async fn write(url: String, writer: u32, until: Instant) -> u32 {
     let mut n = 0;
     while Instant::now() < until {
         let body = json!({
-            "flush": writer, "state": "running", "target": "main", "scope": "user:{id}:profile", "scanned": 48_000, "removed": 31_250, "gone": 12, "failed": 0,
-            "n": n,
+            "writer": writer, "target": "main", "scope": "user:{id}:profile", "scanned": 48_000, "removed": 31_250, "gone": 12, "failed": 0, "n": n,
         });
         let mut tx = conn.begin().await.expect("a transaction begins");
-        audit::append(&mut tx, Code::FlushProgress, &Actor::System, &body).await.expect("it is appended");
+        audit::append(&mut tx, Code::AccessRefused, &Actor::System, &body).await.expect("it is appended");
         tx.commit().await.expect("it is committed");
         n += 1;
     }

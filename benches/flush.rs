@@ -4,6 +4,7 @@
 //! floor = a SCAN of the whole keyspace (COUNT 10000, MATCH nothing) + an UNLINK of the same keys already known (1,000 a command, 8 in flight).
 //! Every figure is a ratio of medians over rounds in which all ways take turns. `STALEWATCH_BENCH_KEYS` sets another size.
 
+mod median;
 mod report;
 mod serve;
 
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, Value, cmd};
-use report::median;
+use median::median;
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use scraper::{Html, Selector};
 use serve::Serve;

@@ -4,10 +4,11 @@
 //! every answer comes after a durable commit. floor = COPY BINARY of the very same rows into the same tables and indexes, 50,000 a transaction.
 //! Both in turn, medians over the rounds. `STALEWATCH_BENCH_EVENTS` sets another number of events a round.
 
+mod median;
 mod report;
 mod serve;
 
-use report::median;
+use median::median;
 use serve::Serve;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use stalewatch::server::config::Environment;

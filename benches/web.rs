@@ -1,5 +1,5 @@
 //! What the browser has to load, measured at the public door: compressed sizes of wasm and script, and of the whole first page
-//! (document, style, script, wasm, icon) as a signed-in operator gets them; and the overview's server time as a multiple of an empty request.
+//! (document, style, script, wasm, icon) as a signed-in operator gets them.
 //!
 //! Sizes in KiB of 1,024 bytes, as they cross the wire to a browser that accepts brotli and gzip.
 
@@ -77,16 +77,7 @@ async fn main() {
         let bytes: usize = sizes.iter().filter(|(path, _)| ends.iter().any(|end| path.ends_with(end))).map(|(_, size)| size).sum();
         f64::from(u32::try_from(bytes).expect("a page is smaller than 4 GiB")) / 1024.0
     };
-    let (mut overview, mut healthz) = (Vec::new(), Vec::new());
-    for _ in 0..21 {
-        for (path, times) in [("/", &mut overview), ("/healthz", &mut healthz)] {
-            let begun = std::time::Instant::now();
-            fetch(path, "identity").await;
-            times.push(begun.elapsed().as_secs_f64());
-        }
-    }
     report::publish(&[
-        ("read.overview_x_healthz", report::median(&overview) / report::median(&healthz), "lower is better; medians of 21, A B A B"),
         ("web.wasm_kib", kib(&[".js", "_bg.wasm"]), "<= 100 (wasm and script, compressed)"),
         ("web.first_page_kib", kib(&["/", ".svg", ".css", ".js", "_bg.wasm"]), "<= 180"),
     ]);
