@@ -22,7 +22,7 @@ use reqwest::header::{COOKIE, HeaderMap, LOCATION, ORIGIN, RETRY_AFTER, SET_COOK
 use scraper::{Html, Selector};
 use serve::Serve;
 use stalewatch::server::config::Environment;
-use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Servers};
+use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Rights, Servers};
 use stalewatch::server::run::Databases;
 
 const ROUNDS: usize = 5;
@@ -64,7 +64,7 @@ async fn main() {
     let Ok(Claim::Held(held)) = DataFolder::claim(&folder.path().join("servers"), Holder::Server).await else {
         panic!("a new folder is free")
     };
-    let servers = Servers::start(held, Durability::Full, Some(&[])).await.expect("Postgres and Redis start");
+    let servers = Servers::start(held, Durability::Full, Some(&Rights::default())).await.expect("Postgres and Redis start");
     let redis = servers.redis.as_ref().expect("a Redis was asked for");
     let (url, read_url) = (redis.url(), redis.read_url());
     let (user, password) = redis.flush_identity();

@@ -18,7 +18,7 @@ use stalewatch::domain::operator::Role;
 use stalewatch::server::clock::Clock;
 use stalewatch::server::config::Config;
 use stalewatch::server::door;
-use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Servers};
+use stalewatch::server::private::{Claim, DataFolder, Durability, Holder, Rights, Servers};
 use stalewatch::server::run::{Databases, Server};
 use stalewatch::server::service::accounts::{self, TokenRequest};
 use stalewatch::server::state::AppState;
@@ -45,7 +45,8 @@ fn shared() -> &'static Shared {
             let folder = std::env::temp_dir().join(format!("stalewatch-test-{}", std::process::id()));
             remove_at_end(&folder);
             let Claim::Held(folder) = DataFolder::claim(&folder, Holder::Server).await.unwrap() else { panic!("a new folder is free") };
-            let servers = Servers::start(folder, Durability::None, Some(&[b"session:".to_vec()])).await.unwrap();
+            let rights = Rights { untouchable: vec![b"session:".to_vec()], generations: vec!["gen:catalog".to_owned()] };
+            let servers = Servers::start(folder, Durability::None, Some(&rights)).await.unwrap();
             let mut admin = PgConnection::connect(&server_url(&servers, "postgres")).await.unwrap();
             admin.execute(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).await.unwrap();
             // With the roles apart, as everywhere.
@@ -176,7 +177,7 @@ impl TestRedis {
 pub async fn own_servers() -> (Servers, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let Claim::Held(held) = DataFolder::claim(folder.path(), Holder::Server).await.unwrap() else { panic!("a new folder is free") };
-    (Servers::start(held, Durability::None, Some(&[])).await.unwrap(), folder)
+    (Servers::start(held, Durability::None, Some(&Rights::default())).await.unwrap(), folder)
 }
 
 /// The whole server on a free port, over a database of its own.

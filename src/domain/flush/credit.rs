@@ -18,6 +18,11 @@ const ROW_NOT_BEFORE: Duration = Duration::from_millis(50);
 /// The stretch over which the speed is measured.
 const SPEED_OVER: Duration = Duration::from_millis(200);
 
+/// What the `starting` row grants to a run that may send no more than `most` keys.
+pub fn first_grant(most: u64) -> u64 {
+    GRANT_FIRST.min(most)
+}
+
 /// One row's promise: no more than `granted` keys are sent after the first `base`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {

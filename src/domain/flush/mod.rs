@@ -4,6 +4,7 @@
 mod approval;
 mod confirm;
 mod credit;
+mod mode;
 mod pace;
 mod permit;
 mod resume;
@@ -13,7 +14,8 @@ mod wide;
 
 pub use approval::{Approval, ApprovalError, ApprovedPlan, Bound, BrokenGlass, Rejection, Request, ScopeHash};
 pub use confirm::{ConfirmError, ConfirmedPlan, Plan, Typed, same_count, same_text};
-pub use credit::{Credit, GRANT_FIRST, GRANT_MAX, GRANT_MIN, Grant};
+pub use credit::{Credit, GRANT_FIRST, GRANT_MAX, GRANT_MIN, Grant, first_grant};
+pub use mode::{Mode, NoMode, Window};
 pub use pace::{COUNT_MAX, COUNT_MIN, Pace, Stepper};
 pub use permit::Permit;
 pub use resume::{CutOff, ResumeError, Resumption, taken};
@@ -43,30 +45,3 @@ pub const REASON_MAX: usize = 1_000;
 pub const SAMPLE_KEYS: usize = 50;
 /// Minutes after the end at which the verdict is computed.
 pub const VERDICT_AT_MIN: [i64; 4] = [1, 5, 15, 60];
-
-/// What a flush does to each key. Only [`Mode::Flush`] is available in this release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Version,
-    Soft,
-    Flush,
-}
-
-impl Mode {
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "version" => Some(Self::Version),
-            "soft" => Some(Self::Soft),
-            "flush" => Some(Self::Flush),
-            _ => None,
-        }
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Version => "version",
-            Self::Soft => "soft",
-            Self::Flush => "flush",
-        }
-    }
-}

@@ -1,6 +1,6 @@
 //! Going on with a flush that was cut off: the same number, the same cap, counts that go on, and the cursor back at 0.
 
-use super::{RESUME_WITHIN, State, Transition};
+use super::{Mode, RESUME_WITHIN, State, Transition};
 use chrono::{DateTime, Utc};
 
 /// A flush that ended before its scope was done.
@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 pub struct CutOff {
     pub flush_id: i64,
     pub author_id: i64,
+    pub mode: Mode,
     pub state: State,
     pub lease_epoch: i32,
     pub ended_at: Option<DateTime<Utc>>,
@@ -41,6 +42,8 @@ pub struct Resumption {
 pub enum ResumeError {
     #[error("this flush is not one that was cut off: there is nothing to resume")]
     NotCutOff,
+    #[error("raising a generation is one step, of which nothing is left to go on with; plan it again")]
+    OneStep,
     #[error("it ended too long ago: a flush may be resumed for 15 minutes; plan the same scope again")]
     TooLate,
     #[error("a flush is resumed by the person who started it; plan the same scope yourself")]
@@ -54,6 +57,7 @@ impl ResumeError {
     pub fn code(self) -> &'static str {
         match self {
             Self::NotCutOff => "not_resumable",
+            Self::OneStep => "not_resumable",
             Self::TooLate => "resume_too_late",
             Self::NotTheAuthor => "not_the_author",
             Self::CapUsedUp => "cap_used_up",
@@ -74,6 +78,9 @@ impl CutOff {
 
     pub fn resume(&self, by: i64, now: DateTime<Utc>) -> Result<Resumption, ResumeError> {
         let step = self.state.to(State::Starting).filter(|_| self.state.may_resume()).ok_or(ResumeError::NotCutOff)?;
+        if self.mode == Mode::Version {
+            return Err(ResumeError::OneStep);
+        }
         if self.until().is_none_or(|until| now >= until) {
             return Err(ResumeError::TooLate);
         }
@@ -136,6 +143,7 @@ mod tests {
         CutOff {
             flush_id: 7,
             author_id: 1,
+            mode: Mode::Flush,
             state: State::Interrupted,
             lease_epoch: 3,
             ended_at: Some(at()),
@@ -144,6 +152,11 @@ mod tests {
             failed: 10,
             unknown: 20_000,
         }
+    }
+
+    #[test]
+    fn raising_a_generation_is_not_gone_on_with() {
+        assert_eq!(CutOff { mode: Mode::Version, ..cut_off() }.resume(1, at()).unwrap_err(), ResumeError::OneStep);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What makes a flush wide, how many keys it may take at most, and when a recount is too far from the plan.
 
+use super::Mode;
+
 /// Over this many keys a flush is wide, whatever `max_keys` says.
 const WIDE_KEYS: u64 = 10_000;
 /// Shares and critical prefixes count only from this many keys on.
@@ -83,9 +85,11 @@ pub fn wide_reasons(facts: &WideFacts) -> Vec<WideReason> {
     .collect()
 }
 
-/// The most keys a flush may send: a wide one 1.2 × its plan, a narrow one the target's `max_keys`.
-pub fn cap(planned: u64, wide: bool, max_keys: u64) -> u64 {
-    if wide { (planned + planned.div_ceil(5)).max(planned + DRIFT_FLOOR) } else { max_keys.max(planned + DRIFT_FLOOR) }
+/// The most keys a flush may send: one where a generation is raised; else a wide one 1.2 × its plan, a narrow one the target's `max_keys`.
+pub fn cap(mode: Mode, planned: u64, wide: bool, max_keys: u64) -> u64 {
+    if mode == Mode::Version {
+        1
+    } else if wide { (planned + planned.div_ceil(5)).max(planned + DRIFT_FLOOR) } else { max_keys.max(planned + DRIFT_FLOOR) }
 }
 
 /// Whether a recount is so far above the plan that the person must confirm again. Fewer keys never are.
@@ -132,8 +136,9 @@ mod tests {
 
     #[test]
     fn a_wide_flush_carries_its_own_cap() {
-        assert_eq!(cap(50_000, true, 10), 60_000);
-        assert_eq!(cap(10, true, 10), 110);
-        assert_eq!(cap(10, false, 1_000), 1_000);
+        assert_eq!(cap(Mode::Flush, 50_000, true, 10), 60_000);
+        assert_eq!(cap(Mode::Flush, 10, true, 10), 110);
+        assert_eq!(cap(Mode::Flush, 10, false, 1_000), 1_000);
+        assert_eq!(cap(Mode::Version, 50_000, true, 10), 1);
     }
 }

@@ -51,7 +51,7 @@ impl Demo {
             Claim::Held(folder) => folder,
             Claim::Running(_) => return Err("the data folder is in use".into()),
         };
-        let servers = Servers::start(folder, Durability::Full, Some(&demo::untouchable(&config))).await?;
+        let servers = Servers::start(folder, Durability::Full, Some(&demo::rights(&config))).await?;
         let done = match &servers.redis {
             Some(redis) => self.serve(listener, config, &servers, redis, &ending).await,
             None => Ok(()),

@@ -26,7 +26,34 @@ pub(super) fn read(top: &Table<'_, '_>, targets: &[Target]) -> Vec<Prefix> {
         }
         prefixes.push(prefix);
     }
+    for prefix in &prefixes {
+        generation_stands_apart(top, prefix, &prefixes, targets);
+    }
     prefixes
+}
+
+/// What can be a key of Redis and be written on the line that grants the right to it.
+fn sound_generation_key(table: &Table<'_, '_>, found: &At<&str>) -> Option<String> {
+    let key = found.value;
+    if key.is_empty() || key.len() > 1_024 || !key.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'(' | b')' | b'\\')) {
+        let message = "`generation_key` is a key such as \"gen:user-profile\": 1 to 1,024 printable ASCII letters without spaces, quotes, brackets or backslashes";
+        table.problem(found.line, message);
+        return None;
+    }
+    Some(key.to_owned())
+}
+
+/// A generation must outlive every flush, so no family may hold it; and what is protected is not written to.
+fn generation_stands_apart(top: &Table<'_, '_>, prefix: &Prefix, prefixes: &[Prefix], targets: &[Target]) {
+    let Some(key) = &prefix.generation_key else { return };
+    let of_target = |other: &&Prefix| other.target == prefix.target;
+    if let Some(family) = prefixes.iter().filter(of_target).find(|other| other.template.matches(key.as_bytes())) {
+        top.problem(prefix.line, format!("`generation_key` \"{key}\" is itself a key of `{}` and could be flushed: name one that no prefix matches", family.name()));
+    }
+    let target = targets.iter().find(|target| target.name == prefix.target);
+    if target.is_some_and(|target| target.protected.iter().any(|protected| key.as_bytes().starts_with(protected))) {
+        top.problem(prefix.line, format!("`generation_key` \"{key}\" lies under a protected prefix of `{}`, where nothing is changed", prefix.target));
+    }
 }
 
 fn prefix(table: Table<'_, '_>, targets: &[Target]) -> Option<Prefix> {
@@ -42,9 +69,6 @@ fn prefix(table: Table<'_, '_>, targets: &[Target]) -> Option<Prefix> {
     }
     let text = |key| table.string(key).map(|found: At<&str>| found.value.trim().to_owned()).filter(|text| !text.is_empty());
     let (owner, expected, generation_key) = (text("owner"), text("expected"), table.string("generation_key"));
-    if let Some(found) = &generation_key {
-        table.warning(found.line, "`generation_key` has no effect in this release: mode `version` is not there yet");
-    }
     let objective = table.table("objective", "`objective` of a prefix").and_then(objective);
     let mut thresholds = table.table("threshold", "`threshold` of a prefix").map(thresholds).unwrap_or_default();
     if let (None, Some(objective)) = (thresholds.stale_read_rate, objective) {
@@ -56,7 +80,7 @@ fn prefix(table: Table<'_, '_>, targets: &[Target]) -> Option<Prefix> {
     let store_keys = [StoreKeys::Full, StoreKeys::Masked, StoreKeys::None].map(|kept| (kept.as_str(), kept));
     let store_keys = table.word("store_keys", &store_keys).map(|found| found.value).unwrap_or_default();
     let line = name.as_ref().map_or(table.line, |name| name.line);
-    let generation_key = generation_key.map(|found| found.value.to_owned());
+    let generation_key = generation_key.and_then(|found| sound_generation_key(&table, &found));
     table.finish();
     Some(Prefix {
         template: template?,

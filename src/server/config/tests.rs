@@ -47,8 +47,8 @@ fn the_example_is_valid_and_names_every_key() {
     assert_eq!(summary.thresholds.stale_read_rate, Some(0.01), "1 − ratio");
     assert_eq!(config.contracts[0].affects.len(), 2);
     assert_eq!(config.retention, Retention::default(), "the example shows the defaults");
-    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
-    assert!(config.warnings[0].contains("generation_key"));
+    assert_eq!(config.warnings, [] as [String; 0]);
+    assert_eq!(profile.generation_key.as_deref(), Some("gen:user-profile"));
     assert!(config.declared_at(profile.line).starts_with("stalewatch.toml:"));
     // What the reader knows and the example does not show: the other form of a secret only.
     let known =
@@ -111,11 +111,27 @@ affects = [{ key = "user:{id}:profil", how = "evcit" }]
 
 #[test]
 fn what_a_later_release_brings_is_an_error_or_a_warning_never_silence() {
-    let text = format!("{TARGET}notifications = true\napprovals = \"wide\"\n[[prefix]]\nname = \"a:{{id}}\"\ngeneration_key = \"gen:a\"\n");
-    let config = read(&text).unwrap();
+    let config = read(&format!("{TARGET}notifications = true\napprovals = \"wide\"\n")).unwrap();
     assert_eq!(config.targets[0].approvals, Approvals::Wide);
-    assert_eq!(config.warnings.len(), 2);
+    assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings[0].starts_with("stalewatch.toml:4: `notifications` has no effect"));
+}
+
+#[test]
+fn a_generation_stands_apart_from_what_is_flushed_and_protected() {
+    let problems = |key: &str| {
+        let text = format!("{TARGET}protected = [\"session:\"]\n[[prefix]]\nname = \"user:{{id}}:profile\"\ngeneration_key = {key}\n");
+        read(&text).map(|config| config.prefixes[0].generation_key.clone()).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(problems("\"gen:user-profile\""), Ok(Some("gen:user-profile".to_owned())));
+    for (key, said) in [
+        ("\"user:7:profile\"", "could be flushed"),
+        ("\"session:gen\"", "protected"),
+        ("\"\"", "1 to 1,024"),
+        ("\"gen user\"", "1 to 1,024"),
+    ] {
+        assert!(problems(key).unwrap_err().contains(said), "{key}");
+    }
 }
 
 #[test]

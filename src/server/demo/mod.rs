@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::audit::Actor;
 use crate::domain::operator::Role;
 use crate::server::config::{Config, Environment, Location, Login, Problems, Secret, TargetUrls};
-use crate::server::private::{self, PrivateError, Redis};
+use crate::server::private::{self, PrivateError, Redis, Rights};
 use crate::server::service::accounts::{self, AccountError, TokenError, TokenRequest};
 use crate::server::state::AppState;
 use crate::server::store::tokens::Kind;
@@ -52,9 +52,13 @@ pub fn config(file: Option<&Path>, environment: &Environment) -> Result<Config, 
     }
 }
 
-/// What the flush identity of the demo's Redis may never touch: what is protected in every target that is this Redis.
-pub fn untouchable(config: &Config) -> Vec<Vec<u8>> {
-    config.targets.iter().filter(|target| target.location.is_none()).flat_map(|target| target.protected.clone()).collect()
+/// The rights of the flush identity on the demo's Redis: never what is protected in a target that is this Redis, and the generations there.
+pub fn rights(config: &Config) -> Rights {
+    let here = || config.targets.iter().filter(|target| target.location.is_none());
+    Rights {
+        untouchable: here().flat_map(|target| target.protected.clone()).collect(),
+        generations: here().flat_map(|target| config.prefixes_of(&target.name)).filter_map(|prefix| prefix.generation_key.clone()).collect(),
+    }
 }
 
 /// Puts the demo's Redis, with its two restricted users, where a target names none.

@@ -51,6 +51,7 @@ pub async fn plan(State(app): State<AppState>, viewer: Viewer, Form(form): Form<
         scope_kind: form.scope_kind.clone(),
         scope: form.scope.clone(),
         mode: form.mode.clone(),
+        window_s: form.window_s.clone(),
         pace: form.pace.clone(),
     };
     let work = {

@@ -24,7 +24,7 @@ mod redis;
 
 pub use folder::{Claim, DataFolder, Holder, Notes, write_secret};
 pub use postgres::{Durability, Postgres};
-pub use redis::Redis;
+pub use redis::{Redis, Rights};
 
 use std::path::{Path, PathBuf};
 
@@ -70,12 +70,12 @@ pub struct Servers {
 
 impl Servers {
     /// Starts Postgres, and Redis too if `redis` says what its flush identity may never touch.
-    pub async fn start(folder: DataFolder, durability: Durability, redis: Option<&[Vec<u8>]>) -> Result<Self, PrivateError> {
+    pub async fn start(folder: DataFolder, durability: Durability, redis: Option<&Rights>) -> Result<Self, PrivateError> {
         let mut folder = folder;
         let postgres = Postgres::start(&mut folder, durability).await?;
         let redis = match redis {
             None => None,
-            Some(untouchable) => match Redis::start(&mut folder, untouchable).await {
+            Some(rights) => match Redis::start(&mut folder, rights).await {
                 Ok(redis) => Some(redis),
                 Err(error) => {
                     postgres.stop().await;

@@ -15,6 +15,15 @@ const START_PATIENCE: Duration = Duration::from_mins(1);
 /// Nobody but the flush engine's self-check writes below this, and the check wants to be refused.
 const SELF_CHECK: &str = "sw-selfcheck:";
 
+/// What `sw_flush` may do on this Redis beside the usual, and what not.
+#[derive(Clone, Debug, Default)]
+pub struct Rights {
+    /// Literal prefixes that it gets no right to.
+    pub untouchable: Vec<Vec<u8>>,
+    /// Keys whose number it may raise.
+    pub generations: Vec<String>,
+}
+
 /// A running Redis.
 #[derive(Debug)]
 pub struct Redis {
@@ -24,8 +33,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Ends what an earlier process left running and starts it. `untouchable`: literal prefixes that `sw_flush` gets no right to.
-    pub async fn start(folder: &mut DataFolder, untouchable: &[Vec<u8>]) -> Result<Self, PrivateError> {
+    /// Ends what an earlier process left running and starts it.
+    pub async fn start(folder: &mut DataFolder, rights: &Rights) -> Result<Self, PrivateError> {
         let bin = process::find_program(NAME, None).ok_or(PrivateError::Missing { program: NAME, package: "redis-server" })?;
         let room = folder.room("redis")?;
         process::end_all(NAME, &room, None, Signal::TERM).await;
@@ -33,7 +42,7 @@ impl Redis {
         let mut wanted = folder.notes.redis_port;
         for attempt in 1.. {
             let port = process::free_port(wanted).map_err(PrivateError::file("find a free port for", &room))?;
-            let settings = settings(&folder.notes, &room, port, untouchable);
+            let settings = settings(&folder.notes, &room, port, rights);
             folder::write_secret(&room.join("redis.conf"), settings.as_bytes())?;
             folder.give(&room.join("redis.conf"))?;
             match launch(folder, &bin, &room, port, &log).await {
@@ -81,12 +90,17 @@ impl Redis {
 }
 
 /// The whole of `redis.conf`.
-fn settings(notes: &Notes, room: &Path, port: u16, untouchable: &[Vec<u8>]) -> String {
+fn settings(notes: &Notes, room: &Path, port: u16, rights: &Rights) -> String {
     let Notes { redis_password, flush_password, read_password, .. } = notes;
     let mut allowed = String::new();
-    let forbidden: Vec<&[u8]> = untouchable.iter().map(Vec::as_slice).chain([SELF_CHECK.as_bytes()]).collect();
+    let forbidden: Vec<&[u8]> = rights.untouchable.iter().map(Vec::as_slice).chain([SELF_CHECK.as_bytes()]).collect();
     for pattern in all_keys_but(&forbidden) {
         let _ = write!(allowed, " {}", quoted(&[b"~", pattern.as_slice()].concat()));
+    }
+    let mut raises = String::new();
+    if !rights.generations.is_empty() {
+        let keys: Vec<String> = rights.generations.iter().map(|key| key.bytes().flat_map(escaped).map(char::from).collect()).collect();
+        let _ = write!(raises, " {}", quoted(format!("(+incr ~{})", keys.join(" ~")).as_bytes()));
     }
     // It works where it keeps its dump, which is also how a later start finds it.
     let room = quoted(room.as_os_str().as_encoded_bytes());
@@ -99,7 +113,7 @@ fn settings(notes: &Notes, room: &Path, port: u16, untouchable: &[Vec<u8>]) -> S
          +client|setname +client|id +scan +type +exists +pttl +memory|usage +dbsize +wait\n\
          user sw_flush reset on >{flush_password}{allowed} resetchannels -@all +ping +hello +auth +select +role +info +acl|whoami \
          +client|setname +client|id +scan +type +exists +pttl +pexpire +unlink +memory|usage +wait \
-         +cluster|slots +cluster|shards +cluster|nodes +asking +readonly\n"
+         +cluster|slots +cluster|shards +cluster|nodes +asking +readonly{raises}\n"
     )
 }
 

@@ -12,7 +12,8 @@ async fn held(path: &Path) -> DataFolder {
 }
 
 async fn start(path: &Path, untouchable: &[Vec<u8>]) -> Servers {
-    Servers::start(held(path).await, Durability::None, Some(untouchable)).await.unwrap()
+    let rights = Rights { untouchable: untouchable.to_vec(), generations: vec!["gen:cart".to_owned()] };
+    Servers::start(held(path).await, Durability::None, Some(&rights)).await.unwrap()
 }
 
 #[tokio::test]
@@ -71,6 +72,10 @@ async fn the_flush_identity_reaches_all_but_the_untouchable() {
         let refused = ::redis::cmd("UNLINK").arg(key).query_async::<i64>(&mut flush).await.unwrap_err();
         assert_eq!(refused.code(), Some("NOPERM"), "{key}");
     }
+    let raised: i64 = ::redis::cmd("INCR").arg("gen:cart").query_async(&mut flush).await.unwrap();
+    assert_eq!(raised, 1);
+    let refused = ::redis::cmd("INCR").arg("gen:other").query_async::<i64>(&mut flush).await.unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"), "only a declared generation is raised");
     assert_eq!(::redis::cmd("FLUSHALL").query_async::<()>(&mut flush).await.unwrap_err().code(), Some("NOPERM"));
     servers.stop().await;
 }

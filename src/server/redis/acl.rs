@@ -6,8 +6,9 @@ use std::fmt::Write;
 const COMMANDS: &str = "+ping +hello +auth +select +role +info +acl|whoami +client|setname +client|id +scan +type +exists +pttl +pexpire \
                         +unlink +memory|usage +wait +cluster|slots +cluster|shards +cluster|nodes +asking +readonly";
 
-/// The command that makes `user` what it has to be, for keys that begin with one of `first_segments` and `delimiter`.
-pub fn acl_line(user: &str, first_segments: &[Vec<u8>], delimiter: u8) -> String {
+/// The command that makes `user` what it has to be, for keys that begin with one of `first_segments` and `delimiter`, and for raising these
+/// `generations`.
+pub fn acl_line(user: &str, first_segments: &[Vec<u8>], delimiter: u8, generations: &[&str]) -> String {
     let mut keys = String::new();
     for segment in first_segments {
         let mut pattern = crate::server::redis::keys::glob_escaped(segment);
@@ -19,7 +20,23 @@ pub fn acl_line(user: &str, first_segments: &[Vec<u8>], delimiter: u8) -> String
         }
         let _ = write!(keys, "~{text} ");
     }
-    format!("ACL SETUSER {user} reset on >SECRET {keys}resetchannels -@all {COMMANDS}")
+    let mut line = format!("ACL SETUSER {user} reset on >SECRET {keys}resetchannels -@all {COMMANDS}");
+    if let Some(selector) = generation_selector(generations) {
+        line = format!("{line} {selector}");
+    }
+    line
+}
+
+/// The selector that lets a user raise these generations and nothing else; none where there are none.
+pub fn generation_selector(generations: &[&str]) -> Option<String> {
+    let mut selector = String::from("(+incr");
+    let mut keys: Vec<&str> = generations.iter().copied().filter(|key| !key.contains([' ', '"', '(', ')'])).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in &keys {
+        let _ = write!(selector, " ~{}", String::from_utf8_lossy(&crate::server::redis::keys::glob_escaped(key.as_bytes())));
+    }
+    (!keys.is_empty()).then(|| selector + ")")
 }
 
 #[cfg(test)]
@@ -28,8 +45,9 @@ mod tests {
 
     #[test]
     fn the_line_names_the_prefixes_and_no_forbidden_command() {
-        let line = acl_line("sw_flush", &[b"user".to_vec(), b"a*b".to_vec()], b':');
+        let line = acl_line("sw_flush", &[b"user".to_vec(), b"a*b".to_vec()], b':', &["gen:user"]);
         assert!(line.starts_with("ACL SETUSER sw_flush reset on >SECRET ~user:* ~a\\*b:* resetchannels -@all +ping "));
+        assert!(line.ends_with(" +readonly (+incr ~gen:user)"), "{line}");
         for forbidden in ["+keys", "+flush", "+del", "+eval", "+swapdb", "setinfo", "+@"] {
             assert!(!line.contains(forbidden), "{forbidden}");
         }

@@ -16,6 +16,6 @@ mod topology;
 pub use acl::acl_line;
 pub use connect::Fault;
 pub use endpoint::{Certificates, Endpoint};
-pub use engine::{Answers, End, Gate, NodeAnswers, Report, Stop, Work, remove};
+pub use engine::{Answers, Deed, End, Gate, NodeAnswers, Report, Stop, Work, bump, remove};
 pub use monitor::{Monitor, Reach};
 pub use scan::{Census, Identity, NodeCensus, Sampled, Survey, Surveyed, identify, survey};

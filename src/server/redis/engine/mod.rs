@@ -1,8 +1,10 @@
-//! Removing the keys of a scope: the only code that removes anything.
+//! Removing the keys of a scope, or having them expire: the only code that does so.
 //!
 //! A pass scans every master, all at a time, each on a connection and a thread of its own (node.rs). It counts as complete only where the same
 //! processes held the same share of the keys before and after it; else another pass follows.
 
+mod bump;
+mod deed;
 mod node;
 mod route;
 #[cfg(test)]
@@ -13,6 +15,8 @@ use super::endpoint::Endpoint;
 use super::keys::Seen;
 use crate::domain::flush::{Pace, Permit};
 use crate::domain::prefix::Scope;
+pub use bump::bump;
+pub use deed::Deed;
 use node::{Ending, NodeRun};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,8 +54,9 @@ pub trait Gate: Sync {
 /// The engine's counts, true at any moment for what has been answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
+    /// Removed, or given an expiry.
     pub removed: u64,
-    /// Found by the scan, not there any more when it was its turn.
+    /// Found by the scan, not there any more when it was its turn; or expiring sooner anyway.
     pub gone: u64,
     pub failed: u64,
     pub failed_by_class: BTreeMap<String, u64>,
@@ -91,16 +96,19 @@ pub struct Report {
     pub run_id: String,
     /// The last pass was complete on the same processes throughout, and no slot was on its way: it met every key that was there throughout.
     pub steady: bool,
+    /// What a generation was raised to.
+    pub generation: Option<i64>,
 }
 
-/// What is to be removed, where and how fast.
+/// What is to be done to which keys, where and how fast.
 pub struct Work<'a> {
     pub endpoint: &'a Endpoint,
     pub scope: &'a Scope,
+    pub deed: Deed,
     pub pace: Pace,
 }
 
-/// Removes the scope's keys. Blocks; belongs on a thread of its own.
+/// Does the work to all of the scope's keys. Blocks; belongs on a thread of its own.
 pub fn remove(permit: &Permit, work: &Work<'_>, gate: &impl Gate) -> Report {
     let run = Run { work, gate, books: Mutex::default(), unanswered: Mutex::default() };
     tracing::info!(flush.id = permit.flush_id(), flush.epoch = permit.lease_epoch(), redis.at = ?work.endpoint, "removal begins");
@@ -122,7 +130,7 @@ pub fn remove(permit: &Permit, work: &Work<'_>, gate: &impl Gate) -> Report {
     };
     run.settle(&end);
     let answers = run.books().clone();
-    Report { answers, end, run_id, steady }
+    Report { answers, end, run_id, steady, generation: None }
 }
 
 /// What all threads of a removal share.

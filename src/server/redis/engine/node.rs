@@ -1,6 +1,6 @@
 //! One master's part of a removal.
 //!
-//! `UNLINK` what the last page found while the next page is already asked for: Redis scans while this side looks at keys, and this side waits
+//! `UNLINK` (or `PEXPIRE`) what the last page found while the next page is already asked for: Redis scans while this side looks at keys, and this side waits
 //! for nothing but Redis. At most one page and one batch are under way. What a page returns is only a proposal; the scope's own byte matcher
 //! decides. Before every batch the gate is asked, which knows of the credit, the lease, the cap and a cancel.
 
@@ -10,12 +10,10 @@ use crate::domain::flush::{Permit, Stepper};
 use crate::server::redis::connect::{Fault, Link, Node};
 use crate::server::redis::keys::Seen;
 use crate::server::redis::scan::{Page, pack_scan};
-use redis::{Value, cmd};
+use redis::Value;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Keys of one `UNLINK`: 100 small ones take Redis 80 µs, 100 large hashes well under a millisecond.
-pub(super) const KEYS_PER_COMMAND: usize = 100;
 /// Keys of one step, however many a page has returned.
 pub(super) const KEYS_PER_STEP: usize = 1_500;
 /// Steps between two measurements of the round trip.
@@ -51,8 +49,7 @@ enum UnderWay {
 
 impl<'a, G: Gate> NodeRun<'a, G> {
     pub(super) fn new(run: &'a Run<'a, G>, at: usize, node: Node, run_id: String) -> Self {
-        // A cluster takes keys of one slot only.
-        let keys_per_command = if run.work.endpoint.is_cluster() { 1 } else { KEYS_PER_COMMAND };
+        let keys_per_command = run.work.deed.keys_per_command(run.work.endpoint.is_cluster());
         Self { run, at, routes: Routes::new(node.clone()), node, run_id, seen: Seen::default(), keys_per_command }
     }
 
@@ -163,7 +160,7 @@ impl<'a, G: Gate> NodeRun<'a, G> {
                 let batch: Vec<Vec<u8>> = waiting.drain(..admitted).collect();
                 packed.clear();
                 for keys in batch.chunks(self.keys_per_command) {
-                    cmd("UNLINK").arg(keys).write_packed_command(&mut packed);
+                    self.run.work.deed.pack(&mut packed, keys);
                 }
                 under_way.push_back(UnderWay::Batch(batch));
                 link.send(&packed)?;
@@ -218,7 +215,11 @@ impl<'a, G: Gate> NodeRun<'a, G> {
             dealt_with += keys.len();
             let value = match value {
                 Value::ServerError(error) => match Link::refusal(&error) {
-                    Fault::Moved(redirect) => self.routes.follow(redirect, keys),
+                    Fault::Moved(redirect) => {
+                        let mut command = Vec::new();
+                        self.run.work.deed.pack(&mut command, keys);
+                        self.routes.follow(redirect, &command)
+                    }
                     fault @ Fault::NotReady(_) => Err(fault),
                     _ => {
                         failed.push((error.code().to_ascii_lowercase(), keys.len() as u64));

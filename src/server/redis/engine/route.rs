@@ -18,8 +18,9 @@ impl Routes {
         Self { from, links: HashMap::new() }
     }
 
-    /// Sends `UNLINK` of these keys where the redirect says. `Err` that [may pass](Fault::may_pass): it was not carried out.
-    pub(super) fn follow(&mut self, redirect: Redirect, keys: &[Vec<u8>]) -> Result<Value, Fault> {
+    /// Sends the packed command where the redirect says. `Err` that [may pass](Fault::may_pass): it was not carried out, unless the connection
+    /// was lost.
+    pub(super) fn follow(&mut self, redirect: Redirect, command: &[u8]) -> Result<Value, Fault> {
         let mut redirect = redirect;
         for _ in 0..HOPS {
             let place = (redirect.host.clone(), redirect.port);
@@ -27,9 +28,8 @@ impl Routes {
                 Some(link) => link,
                 None => Link::open(&self.from.at(&redirect.host, redirect.port))?,
             };
-            let unlink = cmd("UNLINK").arg(keys).get_packed_command();
             let mut packed = if redirect.ask { cmd("ASKING").get_packed_command() } else { Vec::new() };
-            packed.extend(unlink);
+            packed.extend_from_slice(command);
             let mut answer = Value::Nil;
             link.exchange(&packed, 1 + usize::from(redirect.ask), |_, value| {
                 answer = value;

@@ -100,7 +100,7 @@ fn set_all<'a>(con: &mut redis::Connection, keys: impl IntoIterator<Item = &'a V
 
 fn flush(redis: &OwnRedis, scope: &Scope, pace: Pace, gate: &Open) -> Report {
     let permit = Permit::after_commit(1, 1);
-    remove(&permit, &Work { endpoint: &redis.endpoint(), scope, pace }, gate)
+    remove(&permit, &Work { endpoint: &redis.endpoint(), scope, deed: Deed::Remove, pace }, gate)
 }
 
 /// Bytes that mean something to a glob, to escapes or to a careless program, and a few that do not.
@@ -291,7 +291,7 @@ fn an_identity_without_the_right_to_a_key_fails_that_key_and_says_so() {
     assert!(identify(&redis.endpoint()).unwrap().over_privileged);
     assert!(matches!(identify(&redis.endpoint().as_user("sw", "wrong")), Err(Fault::Auth)));
     let scope = Scope::parse("cart:2:", None, b':', &[]).unwrap();
-    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &scope, pace: Pace::Normal }, &Open::new(9));
+    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &scope, deed: Deed::Remove, pace: Pace::Normal }, &Open::new(9));
     assert!(matches!(report.end, End::Complete));
     assert_eq!((report.answers.failed, &report.answers.failed_by_class), (1, &BTreeMap::from([("noperm".to_owned(), 1)])));
     let log: Vec<Value> = cmd("ACL").arg("LOG").query(&mut con).unwrap();
@@ -488,7 +488,7 @@ impl Gate for Hold {
 }
 
 fn remove_from(endpoint: &Endpoint, gate: &impl Gate) -> Report {
-    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope: &carts(), pace: Pace::Fast }, gate)
+    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast }, gate)
 }
 
 #[test]
@@ -567,7 +567,7 @@ fn a_master_without_a_replica_that_dies_is_a_fault_not_a_complete_flush() {
     assert!(identify(&endpoint).is_err());
     // Nobody waits for ever: whoever is asked first says stop.
     let stopping = Impatient(Instant::now());
-    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &carts(), pace: Pace::Fast }, &stopping);
+    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast }, &stopping);
     assert!(matches!(report.end, End::Stopped(Stop::Cancelled) | End::Fault(_)), "{report:?}");
     assert_eq!(report.answers.removed, 0);
 }

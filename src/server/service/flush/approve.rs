@@ -23,7 +23,7 @@ fn hash_of(flush: &Flush, reason: &str, incident: Option<&str>, cap: u64) -> Sco
         run_id: flush.run_id.as_deref().unwrap_or_default(),
         scope: &flush.scope,
         scope_kind: flush.scope_kind.as_str(),
-        mode: flush.mode.as_str(),
+        mode: &flush.mode.to_string(),
         pace: flush.pace.as_str(),
         cap,
         plan: &load::whole_digest(flush),
@@ -67,7 +67,7 @@ fn asked(flush: &Flush, otherwise: ApprovalError) -> Result<Request, Refused> {
 /// A wide flush is confirmed: its plan is used up, and it waits for a second person.
 pub(super) async fn wait(app: &AppState, viewer: &Viewer, flush: Flush, confirmed: ConfirmedPlan, place: Place) -> Result<(), Refused> {
     let now = app.clock.now();
-    let cap = cap(confirmed.plan().keys, true, place.target.max_keys);
+    let cap = cap(flush.mode, confirmed.plan().keys, true, place.target.max_keys);
     let hash = hash_of(&flush, confirmed.reason(), confirmed.incident(), cap);
     let told = confirmation(Told::of(Code::FlushConfirmed, viewer.actor(), &flush, Transition::AWAITING.to()), &flush, &confirmed)
         .with("cap", cap)

@@ -1,9 +1,9 @@
 //! Asking for a plan. What can be refused without looking at the keys is refused here; the scan goes on behind the answer.
 
 use super::record::{Told, note_refusal, recorded, seal};
-use super::{Refused, planning, targets};
+use super::{Refused, modes, planning, targets};
 use crate::domain::audit::Code;
-use crate::domain::flush::{Mode, PLANS_PER_HOUR, Pace};
+use crate::domain::flush::{Mode, NoMode, PLANS_PER_HOUR, Pace, Window};
 use crate::domain::operator::Viewer;
 use crate::domain::prefix::{Scope, ScopeKind, escape};
 use crate::server::config::Target;
@@ -11,6 +11,7 @@ use crate::server::redis::{Endpoint, identify};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, NewFlush, Recent};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 /// The form as typed.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Asked {
     pub scope_kind: String,
     pub scope: String,
     pub mode: String,
+    /// For mode `soft`.
+    pub window_s: String,
     pub pace: String,
 }
 
@@ -48,17 +51,15 @@ fn understand(app: &AppState, asked: &Asked) -> Result<Wanted, Refused> {
         (name, _) => config.target(name),
     }
     .ok_or_else(|| Refused::typed("unknown_target", "target", "There is no such target. Choose one of the list."))?;
-    let mode = match Mode::parse(if asked.mode.is_empty() { "flush" } else { &asked.mode }) {
-        Some(Mode::Flush) => Mode::Flush,
-        Some(Mode::Soft | Mode::Version) => {
-            return Err(Refused::typed(
-                "mode_unavailable",
-                "mode",
-                "This release has mode `flush` only; `soft` and `version` come with a later one. Nothing was planned.",
-            ));
-        }
-        None => return Err(Refused::typed("unknown_mode", "mode", "The mode is `flush`.")),
-    };
+    let mode = if asked.mode.is_empty() { "flush" } else { &asked.mode };
+    let mode = Mode::parse(mode, asked.window_s.trim().parse().ok()).map_err(|error| match error {
+        NoMode::Unknown => Refused::typed("unknown_mode", "mode", "The mode is `flush`, `soft` or `version`."),
+        NoMode::Window => Refused::typed(
+            "bad_window",
+            "window_s",
+            format!("A soft flush needs a window of {} to {} whole seconds. Nothing was planned.", Window::LEAST, Window::MOST),
+        ),
+    })?;
     let pace = Pace::parse(if asked.pace.is_empty() { "normal" } else { &asked.pace })
         .ok_or_else(|| Refused::typed("unknown_pace", "pace", "The pace is `fast`, `normal` or `gentle`."))?;
     let kind = match asked.scope_kind.as_str() {
@@ -143,7 +144,8 @@ pub(super) fn hourly(plans: Option<Recent>, starts: Recent, target: &Target, now
 }
 
 async fn take(app: &AppState, viewer: &Viewer, wanted: &Wanted) -> Result<i64, Refused> {
-    let (endpoint, _) = reachable(app, &wanted.target).await?;
+    let (endpoint, identity) = reachable(app, &wanted.target).await?;
+    modes::available(&app.config(), &wanted.target, &wanted.scope, wanted.mode, &identity)?;
     let now = app.clock.now();
     let (pool, author, target, scope) = (app.pools.record.clone(), viewer.clone(), wanted.target.clone(), wanted.scope.to_string());
     let (kind, mode, pace) = (wanted.scope.kind(), wanted.mode, wanted.pace);
@@ -173,6 +175,7 @@ async fn take(app: &AppState, viewer: &Viewer, wanted: &Wanted) -> Result<i64, R
         let told = Told::of(Code::FlushRequested, author.actor(), &flush, flush.state)
             .with("scope_kind", kind.as_str())
             .with("mode", mode.as_str())
+            .with("window_s", json!(mode.window().map(Window::seconds)))
             .with("pace", pace.as_str());
         seal(change, true, &told).await?;
         Ok(Ok(flush))

@@ -95,6 +95,7 @@ pub(super) async fn replan(app: &AppState, viewer: &Viewer, flush: &Flush) -> Re
         scope_kind: flush.scope_kind.as_str().to_owned(),
         scope: flush.scope.clone(),
         mode: flush.mode.as_str().to_owned(),
+        window_s: flush.mode.window().map_or_else(String::new, |window| window.seconds().to_string()),
         pace: flush.pace.as_str().to_owned(),
     };
     ask::plan(app, viewer, &asked).await

@@ -181,6 +181,8 @@ pub(super) async fn judge(app: &AppState, flush: &Flush) -> Result<(), sqlx::Err
     let now = app.clock.now();
     let config = app.config();
     let (Some(ended), Some(planned)) = (flush.ended_at, flush.scanned_at) else { return give_up(app, flush).await };
+    // Keys that are to expire within a window are out of the way at its end.
+    let ended = ended + TimeDelta::seconds(flush.mode.takes_effect_after_s().into());
     let families = config.families_of(&flush.target);
     let delimiter = config.target(&flush.target).map_or(crate::domain::prefix::DEFAULT_DELIMITER, |target| target.delimiter);
     let Ok(scope) = Scope::parse(&flush.scope, Some(flush.scope_kind), delimiter, families.templates()) else {

@@ -124,7 +124,9 @@ impl Ledger {
             _ if books.credit.row_is_due(now) => books.credit.begin_row(now),
             _ => return None,
         };
-        Some(Due { grant, answers: books.answers.clone() })
+        // What the cap forbids is never sent, so it is not granted either.
+        let granted = grant.granted.min(books.cap.saturating_sub(grant.base));
+        Some(Due { grant: Grant { granted, ..grant }, answers: books.answers.clone() })
     }
 
     /// Until when it makes no sense to look for a row.

@@ -40,7 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn whole_digest(flush: &Flush) -> [u8; 32] {
     let mut hash = Sha256::new();
     let scanned = flush.scanned_at.map_or(0, |at| at.timestamp_micros());
-    for part in [&flush.target, flush.run_id.as_deref().unwrap_or_default(), &flush.scope, flush.scope_kind.as_str(), flush.mode.as_str()] {
+    let mode = flush.mode.to_string();
+    for part in [&flush.target, flush.run_id.as_deref().unwrap_or_default(), &flush.scope, flush.scope_kind.as_str(), &mode] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }

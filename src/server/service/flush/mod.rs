@@ -19,6 +19,7 @@ mod facts;
 mod judge;
 mod ledger;
 mod load;
+mod modes;
 mod pages;
 mod planning;
 mod press;

@@ -1,10 +1,10 @@
 //! The planning scan: counts what the scope matches, under a lease, one at a time for each target.
 
 use super::facts::{Facts, FactsNode, summed_up};
-use super::judge;
+use super::{judge, modes};
 use super::record::{Told, author, in_time, seal};
 use crate::domain::audit::{Actor, Code};
-use crate::domain::flush::{PLAN_LIVES, SAMPLE_KEYS, Transition, WideFacts, WideReason, wide_reasons};
+use crate::domain::flush::{PLAN_LIVES, Mode, SAMPLE_KEYS, Transition, WideFacts, WideReason, Window, wide_reasons};
 use crate::domain::policy::Tier;
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::Target;
@@ -137,8 +137,13 @@ pub(super) async fn draw(
             let mut first: Vec<Vec<u8>> = registered.iter().map(|prefix| prefix.template.first_segment().to_vec()).collect();
             first.sort();
             first.dedup();
-            acl_line(target.flush.as_ref().map_or("sw_flush", |identity| &identity.user), &first, target.delimiter)
+            let generations: Vec<&str> = registered.iter().filter_map(|prefix| prefix.generation_key.as_deref()).collect();
+            acl_line(target.flush.as_ref().map_or("sw_flush", |identity| &identity.user), &first, target.delimiter, &generations)
         }),
+        generation_key: (flush.mode == Mode::Version)
+            .then(|| modes::generation_key(&config, &target.name, &flush.scope, flush.scope_kind))
+            .flatten()
+            .map(ToOwned::to_owned),
         drifted_from,
         ..Facts::default()
     };
@@ -157,6 +162,7 @@ pub(super) async fn write_plan(app: &AppState, flush: &Flush, step: Transition, 
     let wide: Vec<&str> = drawn.wide.iter().map(|reason| reason.as_str()).collect();
     let told = Told::of(code, actor, flush, step.to())
         .with("mode", flush.mode.as_str())
+        .with("window_s", json!(flush.mode.window().map(Window::seconds)))
         .with("pace", flush.pace.as_str())
         .with("count", census.matched)
         .with("versioned", census.versioned)

@@ -20,11 +20,12 @@ pub(super) fn cut_off(flush: &Flush, target: Option<&Target>) -> CutOff {
     CutOff {
         flush_id: flush.id,
         author_id: flush.author_id,
+        mode: flush.mode,
         state: flush.state,
         lease_epoch: flush.lease_epoch,
         ended_at: flush.ended_at,
         cap: match target {
-            Some(target) if !flush.is_wide() => cap(flush.matched.unwrap_or(0), false, target.max_keys),
+            Some(target) if !flush.is_wide() => cap(flush.mode, flush.matched.unwrap_or(0), false, target.max_keys),
             _ => kept,
         },
         removed: flush.removed,
@@ -36,6 +37,7 @@ pub(super) fn cut_off(flush: &Flush, target: Option<&Target>) -> CutOff {
 pub(super) fn refused(error: ResumeError) -> Refused {
     let sentence = match error {
         ResumeError::NotCutOff => "This flush is not one that was cut off, or it goes on already: there is nothing to resume.",
+        ResumeError::OneStep => "Raising a generation is one step, of which nothing is left to go on with. Nothing was done; plan it again.",
         ResumeError::TooLate => {
             "It ended too long ago: a flush may be resumed for 15 minutes. Nothing was done; plan the same scope again."
         }

@@ -6,9 +6,9 @@ use super::ask::{guard, hourly, reachable, scope_of};
 use super::record::{PATIENCE, Told, in_time, seal};
 use super::recorder::{Earlier, row_of};
 use super::worker::{self, Job};
-use super::{approve, load, resume};
+use super::{approve, load, modes, resume};
 use crate::domain::audit::{Actor, Code};
-use crate::domain::flush::{ApprovedPlan, ConfirmError, ConfirmedPlan, GRANT_FIRST, Permit, Resumption, State, Transition, cap};
+use crate::domain::flush::{ApprovedPlan, ConfirmError, ConfirmedPlan, Permit, Resumption, State, Transition, Window, cap, first_grant};
 use crate::domain::operator::{Permission, Role, Viewer};
 use crate::domain::prefix::Scope;
 use crate::server::config::Target;
@@ -54,6 +54,7 @@ pub(super) async fn checked(app: &AppState, flush: &Flush) -> Result<Place, Refu
             "Another Redis answers for this target than when the plan was made (it was restarted or replaced). Nothing was removed. Plan again.",
         ));
     }
+    modes::fit(&config, flush, &identity)?;
     Ok(Place { target: target.clone(), scope, endpoint })
 }
 
@@ -114,7 +115,7 @@ async fn begin(
         return Ok(Err(refused));
     }
     let cap = match start {
-        Start::Confirmed(confirmed) => cap(confirmed.plan().keys, flush.is_wide(), target.max_keys),
+        Start::Confirmed(confirmed) => cap(flush.mode, confirmed.plan().keys, flush.is_wide(), target.max_keys),
         Start::Approved(_) => flush.cap.unwrap_or(0),
         Start::Resumed(resumption) => resumption.cap(),
     };
@@ -138,10 +139,11 @@ async fn begin(
             }));
         }
     };
-    let carried = if let Start::Resumed(resumption) = start { resumption.carried() } else { 0 };
+    let (carried, left) = if let Start::Resumed(resumption) = start { (resumption.carried(), resumption.left()) } else { (0, cap) };
+    let granted = carried + first_grant(left);
     let told = intent(viewer, flush, start)
         .with("cap", cap)
-        .with("granted", carried + GRANT_FIRST)
+        .with("granted", granted)
         .with("lease_epoch", epoch)
         .with("run_id", json!(flush.run_id))
         .with("plan", load::digest(flush));
@@ -151,7 +153,7 @@ async fn begin(
         cap: Some(cap),
         lease_epoch: epoch,
         carried,
-        granted: carried + GRANT_FIRST,
+        granted,
         resumed: flush.resumed + u32::from(but.is_some()),
         state: State::Starting,
         ..flush.clone()
@@ -201,6 +203,7 @@ pub(super) fn confirmation(told: Told, flush: &Flush, confirmed: &ConfirmedPlan)
     let wide: Vec<&str> = flush.wide.iter().map(|reason| reason.as_str()).collect();
     told.with("scope_kind", flush.scope_kind.as_str())
         .with("mode", flush.mode.as_str())
+        .with("window_s", json!(flush.mode.window().map(Window::seconds)))
         .with("pace", flush.pace.as_str())
         .with("count", confirmed.plan().keys)
         .with("wide", json!(wide))

@@ -4,12 +4,13 @@ use super::ledger::{Ledger, LedgerGate};
 use super::planning::{self, BEAT, keep_alive};
 use super::record::{Told, author, in_time, seal};
 use super::recorder::{self, Earlier, row_of};
-use super::verify::verify;
+use super::facts::Facts;
+use super::verify::{Seen, verify};
 use crate::domain::audit::{Actor, Code};
-use crate::domain::flush::{Permit, RECOUNT_AFTER, State, Transition, VERDICT_AT_MIN, drifted};
+use crate::domain::flush::{Mode, Permit, RECOUNT_AFTER, State, Transition, VERDICT_AT_MIN, drifted};
 use crate::domain::prefix::Scope;
 use crate::server::config::Target;
-use crate::server::redis::{Answers, End, Endpoint, Fault, Report, Stop, Surveyed, Work, remove};
+use crate::server::redis::{Answers, Deed, End, Endpoint, Fault, Report, Stop, Surveyed, Work, bump, remove};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, Ended, Flush, LEASE};
 use chrono::TimeDelta;
@@ -60,8 +61,7 @@ struct Outcome<'a> {
     code: Code,
     actor: Actor,
     cause: Option<(&'a str, String)>,
-    residue: Option<u64>,
-    proven: bool,
+    seen: Option<Seen>,
 }
 
 impl Job {
@@ -106,8 +106,7 @@ impl Job {
                     code: Code::FlushFailed,
                     actor: Actor::System,
                     cause: Some(("drifted", detail)),
-                    residue: None,
-                    proven: false,
+                    seen: None,
                 };
                 self.end(&Answers::default(), outcome).await;
                 false
@@ -193,16 +192,26 @@ impl Job {
             Arc::clone(ledger),
             finished.clone(),
         ));
-        let (endpoint, scope, pace, books) = (self.endpoint.clone(), self.scope.clone(), self.flush.pace, Arc::clone(ledger));
+        let (endpoint, scope, pace, gate) = (self.endpoint.clone(), self.scope.clone(), self.flush.pace, LedgerGate(Arc::clone(ledger)));
         let permit = Arc::clone(&self.permit);
-        let removal =
-            tokio::task::spawn_blocking(move || remove(&permit, &Work { endpoint: &endpoint, scope: &scope, pace }, &LedgerGate(books)));
+        let deed = match self.flush.mode {
+            Mode::Flush => Some(Deed::Remove),
+            Mode::Soft(window) => Some(Deed::Expire { window, seed: self.flush.id.cast_unsigned() }),
+            Mode::Version => None,
+        };
+        // The key that the plan named, which the start has found to be the configuration's still.
+        let generation_key = Facts::read(self.flush.plan.as_deref()).generation_key.unwrap_or_default();
+        let removal = tokio::task::spawn_blocking(move || match deed {
+            Some(deed) => remove(&permit, &Work { endpoint: &endpoint, scope: &scope, deed, pace }, &gate),
+            None => bump(&permit, &endpoint, generation_key.as_bytes(), &gate),
+        });
         let report = removal.await;
         finished.cancel();
         let _ = recorder.await;
         report.unwrap_or_else(|panic| {
             tracing::error!(flush.id = self.flush.id, error.cause = %panic, "the removal broke down");
-            Report { answers: ledger.answers(), end: End::Fault(Fault::Garbled), run_id: String::new(), steady: false }
+            let (answers, end) = (ledger.answers(), End::Fault(Fault::Garbled));
+            Report { answers, end, run_id: String::new(), steady: false, generation: None }
         })
     }
 
@@ -225,14 +234,18 @@ impl Job {
         }
         let alive = Arc::new(AtomicBool::new(true));
         let beat = tokio::spawn(keep_alive(self.app.clone(), flush.id, flush.lease_epoch, Arc::clone(&alive)));
-        let seen = verify(&self.app, flush, &self.scope, &self.endpoint, report, &alive).await;
+        let seen = match report.generation {
+            // Redis's answer says all that there is to know.
+            Some(generation) => Seen::raised(generation),
+            None => verify(&self.app, flush, &self.scope, &self.endpoint, report, &alive).await,
+        };
         beat.abort();
         if self.app.flushes.0.ending.is_cancelled() {
             let cause =
                 ("server_stopped", "The server was stopped while the outcome was being verified; all removing had ended.".to_owned());
             let step = State::Verifying.to(State::Interrupted);
             let outcome =
-                Outcome { step, code: Code::FlushInterrupted, actor: Actor::System, cause: Some(cause), residue: None, proven: false };
+                Outcome { step, code: Code::FlushInterrupted, actor: Actor::System, cause: Some(cause), seen: None };
             return self.end(&report.answers, outcome).await;
         }
         let step = if seen.proven { Transition::COMPLETED } else { Transition::COMPLETED_WITH_RESIDUE };
@@ -241,8 +254,7 @@ impl Job {
             code: Code::FlushFinished,
             actor: Actor::System,
             cause: None,
-            residue: seen.residue,
-            proven: seen.proven,
+            seen: Some(seen),
         };
         self.end(&report.answers, outcome).await;
     }
@@ -275,7 +287,7 @@ impl Job {
             }
             None => (cause, Actor::System),
         };
-        let outcome = Outcome { step: at.to(to), code, actor, cause, residue: None, proven: false };
+        let outcome = Outcome { step: at.to(to), code, actor, cause, seen: None };
         self.end(answers, outcome).await;
     }
 
@@ -286,8 +298,7 @@ impl Job {
             code: Code::FlushFailed,
             actor: Actor::System,
             cause: Some((fault.code(), detail)),
-            residue: None,
-            proven: false,
+            seen: None,
         };
         self.end(answers, outcome).await;
     }
@@ -308,21 +319,30 @@ impl Job {
         if let Some((code, detail)) = &outcome.cause {
             told = told.with("cause", *code).with("detail", detail.as_str());
         }
+        let seen = outcome.seen.unwrap_or_default();
         if matches!(step.from(), State::Verifying) {
-            told = told.with("residue", json!(outcome.residue)).with("proven", outcome.proven);
+            told = told.with("residue", json!(seen.residue)).with("proven", seen.proven);
+        }
+        if let Some(sampled) = seen.sampled {
+            told = told.with("sampled", sampled);
+        }
+        if let Some(generation) = seen.generation {
+            told = told.with("generation", generation);
         }
         let began = step.from() != State::Starting || flush.resumed > 0;
         self.write(step.to(), |app, id, epoch| {
             let (row, told) = (row.clone(), told.clone());
             let cause = outcome.cause.as_ref().map(|(code, detail)| ((*code).to_owned(), detail.clone()));
-            let (residue, proven) = (outcome.residue, outcome.proven);
+            let effective = TimeDelta::seconds(flush.mode.takes_effect_after_s().into());
             async move {
                 let now = app.clock.now();
                 let ended = Ended {
-                    residue,
-                    proven,
+                    residue: seen.residue,
+                    sampled: seen.sampled,
+                    generation: seen.generation,
+                    proven: seen.proven,
                     cause: cause.as_ref().map(|(code, detail)| (code.as_str(), detail.as_str())),
-                    verdict_due: began.then(|| now + TimeDelta::minutes(VERDICT_AT_MIN[0])),
+                    verdict_due: began.then(|| now + effective + TimeDelta::minutes(VERDICT_AT_MIN[0])),
                 };
                 let mut change = app.pools.record.begin().await?;
                 let made = flushes::mark_ended(&mut change, id, epoch, step, &row, &ended, now).await?;

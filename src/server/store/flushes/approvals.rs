@@ -137,7 +137,7 @@ pub async fn mark_starting_approved(
 ) -> Result<Result<i32, Refusal>, sqlx::Error> {
     sqlx::query!("SET LOCAL synchronous_commit = on").execute(&mut *conn).await?;
     let marked = sqlx::query_scalar!(
-        "UPDATE control.flushes SET state = 'starting', state_at = $2, version = version + 1, begun_at = $2, granted = $3, removed = 0, gone = 0,
+        "UPDATE control.flushes SET state = 'starting', state_at = $2, version = version + 1, begun_at = $2, granted = least($3, cap), removed = 0, gone = 0,
                 failed = 0, failed_by_class = '{}', scanned = 0, started_at = NULL, cancel_by = NULL, cause = NULL, cause_detail = NULL,
                 lease_epoch = lease_epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $4)
          WHERE id = $1 AND state = 'approved' AND start_until > $2 AND scope_hash = $5 RETURNING lease_epoch",

@@ -96,6 +96,10 @@ pub struct Flush {
     pub cancel_by: Option<String>,
     pub ended_at: Option<DateTime<Utc>>,
     pub residue: Option<u64>,
+    /// Of how many keys the residue is counted, where only a sample was looked at.
+    pub sampled: Option<u64>,
+    /// What a generation was raised to.
+    pub generation: Option<i64>,
     pub proven: bool,
     pub verdict: Option<Verdict>,
     /// JSON of the latest judgement.
@@ -126,6 +130,7 @@ struct Stored {
     scope: String,
     scope_kind: String,
     mode: String,
+    window_s: Option<i32>,
     pace: String,
     author_id: i64,
     author: String,
@@ -173,6 +178,8 @@ struct Stored {
     cancel_by: Option<String>,
     ended_at: Option<DateTime<Utc>>,
     residue: Option<i64>,
+    sampled: Option<i64>,
+    generation: Option<i64>,
     proven: bool,
     verdict: Option<String>,
     judgement: Option<String>,
@@ -188,7 +195,7 @@ impl TryFrom<Stored> for Flush {
         Ok(Self {
             id,
             scope_kind: ScopeKind::parse(&row.scope_kind).ok_or_else(|| bad("scope_kind", &row.scope_kind))?,
-            mode: Mode::parse(&row.mode).ok_or_else(|| bad("mode", &row.mode))?,
+            mode: Mode::parse(&row.mode, row.window_s.map(i32::cast_unsigned)).map_err(|_| bad("mode", &row.mode))?,
             pace: Pace::parse(&row.pace).ok_or_else(|| bad("pace", &row.pace))?,
             state: State::parse(&row.state).ok_or_else(|| bad("state", &row.state))?,
             wide: row.wide.iter().map(|text| WideReason::parse(text).ok_or_else(|| bad("wide", text))).collect::<Result<_, _>>()?,
@@ -244,6 +251,8 @@ impl TryFrom<Stored> for Flush {
             cancel_by: row.cancel_by,
             ended_at: row.ended_at,
             residue: row.residue.map(i64::cast_unsigned),
+            sampled: row.sampled.map(i64::cast_unsigned),
+            generation: row.generation,
             proven: row.proven,
             judgement: row.judgement,
             verdict_due: row.verdict_due,
@@ -255,11 +264,11 @@ impl TryFrom<Stored> for Flush {
 pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Flush>, sqlx::Error> {
     let found = sqlx::query_as!(
         Stored,
-        r#"SELECT id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
+        r#"SELECT id, target, scope, scope_kind, mode, window_s, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
                   scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, sample_keys, samples_purged,
                   confirmed_at, reason, incident, scope_hash, approve_until, start_until, decision,
                   decided_at, decided_by_id, decided_by, decision_reason, break_glass_reason, carried, resumed, lease_epoch, cap, granted, removed, gone, failed, failed_by_class::text AS "failed_by_class!",
-                  scanned, started_at, cancel_by, ended_at, residue, proven, verdict, judgement::text, verdict_due
+                  scanned, started_at, cancel_by, ended_at, residue, sampled, generation, proven, verdict, judgement::text, verdict_due
            FROM control.flushes WHERE id = $1"#,
         id
     )
@@ -277,11 +286,11 @@ pub async fn list_recent(
 ) -> Result<Vec<Flush>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Stored,
-        r#"SELECT id, target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
+        r#"SELECT id, target, scope, scope_kind, mode, window_s, pace, author_id, author, author_role, created_at, state, state_at, cause, cause_detail, version,
                   scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, ARRAY[]::bytea[] AS "sample_keys!",
                   samples_purged, confirmed_at, reason, incident, scope_hash, approve_until, start_until, decision,
                   decided_at, decided_by_id, decided_by, decision_reason, break_glass_reason, carried, resumed, lease_epoch, cap, granted, removed, gone, failed,
-                  failed_by_class::text AS "failed_by_class!", scanned, started_at, cancel_by, ended_at, residue, proven, verdict,
+                  failed_by_class::text AS "failed_by_class!", scanned, started_at, cancel_by, ended_at, residue, sampled, generation, proven, verdict,
                   judgement::text, verdict_due
            FROM control.flushes
            WHERE ($1::text IS NULL OR target = $1) AND ($2::timestamptz IS NULL OR created_at >= $2)

@@ -52,12 +52,13 @@ pub async fn lock_author(conn: &mut PgConnection, author_id: i64) -> Result<(), 
 /// A flush in `planning`, leased under epoch 1. Returns its number.
 pub async fn insert(conn: &mut PgConnection, new: &NewFlush<'_>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
-        "INSERT INTO control.flushes (target, scope, scope_kind, mode, pace, author_id, author, author_role, created_at, state, state_at, lease_epoch, lease_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'planning', $9, 1, clock_timestamp() + make_interval(secs => $10)) RETURNING id",
+        "INSERT INTO control.flushes (target, scope, scope_kind, mode, window_s, pace, author_id, author, author_role, created_at, state, state_at, lease_epoch, lease_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'planning', $10, 1, clock_timestamp() + make_interval(secs => $11)) RETURNING id",
         new.target,
         new.scope,
         new.scope_kind.as_str(),
         new.mode.as_str(),
+        new.mode.window().map(|window| window.seconds().cast_signed()),
         new.pace.as_str(),
         new.author_id,
         new.author,

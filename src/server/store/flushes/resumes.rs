@@ -2,7 +2,7 @@
 
 use super::LEASE;
 use super::runs::{Refusal, started};
-use crate::domain::flush::{GRANT_FIRST, Resumption};
+use crate::domain::flush::{Resumption, first_grant};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -16,7 +16,7 @@ pub async fn mark_resumed(
     sqlx::query!("SET LOCAL synchronous_commit = on").execute(&mut *conn).await?;
     let marked = sqlx::query_scalar!(
         "UPDATE control.flushes SET state = 'starting', state_at = $2, version = version + 1, begun_at = $2, resumed = resumed + 1, cap = $3,
-                carried = $4, granted = $4::bigint + $5::bigint, cancel_by = NULL, cause = NULL, cause_detail = NULL, ended_at = NULL, residue = NULL,
+                carried = $4, granted = $4::bigint + $5::bigint, cancel_by = NULL, cause = NULL, cause_detail = NULL, ended_at = NULL, residue = NULL, sampled = NULL,
                 proven = false, verdict = NULL, judgement = NULL, verdict_due = NULL,
                 lease_epoch = lease_epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $6)
          WHERE id = $1 AND state = $7 AND lease_epoch = $8 RETURNING lease_epoch",
@@ -24,7 +24,7 @@ pub async fn mark_resumed(
         now,
         resumption.cap().cast_signed(),
         resumption.carried().cast_signed(),
-        GRANT_FIRST.cast_signed(),
+        first_grant(resumption.left()).cast_signed(),
         LEASE.as_secs_f64(),
         resumption.step().from().as_str(),
         resumption.lease_epoch()

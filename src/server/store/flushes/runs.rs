@@ -1,7 +1,7 @@
 //! From the confirmation to the end. The start is the only place that makes a [`Permit`], and only once its commit is known.
 
 use super::LEASE;
-use crate::domain::flush::{ConfirmedPlan, GRANT_FIRST, Permit, Transition};
+use crate::domain::flush::{ConfirmedPlan, Permit, Transition, first_grant};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
@@ -37,6 +37,8 @@ pub struct Progress {
 #[derive(Clone, Debug, Default)]
 pub struct Ended<'a> {
     pub residue: Option<u64>,
+    pub sampled: Option<u64>,
+    pub generation: Option<i64>,
     pub proven: bool,
     pub cause: Option<(&'a str, &'a str)>,
     pub verdict_due: Option<DateTime<Utc>>,
@@ -61,7 +63,7 @@ pub async fn mark_starting(
         confirmed.reason(),
         confirmed.incident(),
         cap.cast_signed(),
-        GRANT_FIRST.cast_signed(),
+        first_grant(cap).cast_signed(),
         LEASE.as_secs_f64(),
         plan.keys.cast_signed()
     )
@@ -166,7 +168,7 @@ pub async fn mark_ended(
     let done = sqlx::query!(
         "UPDATE control.flushes SET state = $4, state_at = $5, ended_at = $5, version = version + 1, removed = $6, gone = $7, failed = $8,
                 failed_by_class = $9::text::jsonb, granted = $10, scanned = $11, residue = $12, proven = $13, cause = $14, cause_detail = $15,
-                verdict_due = $16, lease_until = NULL
+                verdict_due = $16, sampled = $17, generation = $18, lease_until = NULL
          WHERE id = $1 AND lease_epoch = $2 AND state = $3",
         id,
         epoch,
@@ -183,7 +185,9 @@ pub async fn mark_ended(
         ended.proven,
         ended.cause.map(|cause| cause.0),
         ended.cause.map(|cause| cause.1),
-        ended.verdict_due
+        ended.verdict_due,
+        ended.sampled.map(u64::cast_signed),
+        ended.generation
     )
     .execute(conn)
     .await?;
