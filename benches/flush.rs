@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::{Connection, Value, cmd};
 use median::median;
+use redis::{Connection, Value, cmd};
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use scraper::{Html, Selector};
 use serve::Serve;

@@ -117,10 +117,10 @@ impl Reader {
         let user = serve.run(&["user", "add", "--email", &email, "--role", "operator", "--generate", "--json"]);
         let password = user["password"].as_str().expect("a password");
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a plain client");
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs([("email", email.as_str()), ("password", password)]).finish();
+        let body =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs([("email", email.as_str()), ("password", password)]).finish();
         let request = client.post(format!("{}/sign-in", serve.url)).header(ORIGIN, &serve.url);
-        let answer =
-            request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("sign-in answers");
+        let answer = request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("sign-in answers");
         assert_eq!(answer.status(), 303, "sign-in is accepted");
         let cookie = answer.headers()[SET_COOKIE].to_str().expect("a cookie").split(';').next().expect("name and value").to_owned();
         Self { serve, client, cookie }

@@ -3,11 +3,12 @@
 //!
 //! The servers end with the process, however it ends: each has a watchdog that notices (`server::private`), and the folder has one here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use scraper::Html;
@@ -154,16 +155,35 @@ pub struct TestRedis {
     pub flush: (String, String),
     /// Looks, and changes nothing.
     pub read_url: String,
+    database: u32,
+}
+
+/// Databases of the shared Redis that no test has now.
+static FREE: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        FREE.lock().unwrap().push_back(self.database);
+    }
 }
 
 impl TestRedis {
     pub async fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let database = loop {
+            if let Ok(new) = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (next <= REDIS_DATABASES).then_some(next + 1)) {
+                break new;
+            }
+            if let Some(given_back) = FREE.lock().unwrap().pop_front() {
+                break given_back;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         let redis = tokio::task::spawn_blocking(shared).await.unwrap().servers.redis.as_ref().unwrap();
-        let database = 1 + NUMBER.fetch_add(1, Ordering::Relaxed) % REDIS_DATABASES;
         let there = |url: String| format!("{}/{database}", url.rsplit_once('/').unwrap().0);
         let (user, password) = redis.flush_identity();
-        let own = Self { url: there(redis.url()), flush: (user.to_owned(), password.to_owned()), read_url: there(redis.read_url()) };
+        let own =
+            Self { url: there(redis.url()), flush: (user.to_owned(), password.to_owned()), read_url: there(redis.read_url()), database };
         let () = redis::cmd("FLUSHDB").query_async(&mut own.connect().await).await.unwrap();
         own
     }

@@ -1,6 +1,7 @@
 //! The rules of a flush, without anything that touches the world: its states, its limits, what a plan is and what a person must type,
 //! how many keys may be sent ahead of the record, how fast, and what is said afterwards.
 
+mod advice;
 mod approval;
 mod confirm;
 mod credit;
@@ -12,10 +13,11 @@ mod state;
 mod verdict;
 mod wide;
 
+pub use advice::{Advice, AdviceFacts, advise, load_per_s};
 pub use approval::{Approval, ApprovalError, ApprovedPlan, Bound, BrokenGlass, Rejection, Request, ScopeHash};
 pub use confirm::{ConfirmError, ConfirmedPlan, Plan, Typed, same_count, same_text};
 pub use credit::{Credit, GRANT_FIRST, GRANT_MAX, GRANT_MIN, Grant, first_grant};
-pub use mode::{Mode, NoMode, Window};
+pub use mode::{Mode, NoMode, Window, done};
 pub use pace::{COUNT_MAX, COUNT_MIN, Pace, Stepper};
 pub use permit::Permit;
 pub use resume::{CutOff, ResumeError, Resumption, taken};

@@ -27,6 +27,12 @@ pub enum NoMode {
     Window,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self(Self::USUAL)
+    }
+}
+
 impl Window {
     pub const LEAST: u32 = 10;
     pub const MOST: u32 = 86_400;
@@ -90,6 +96,15 @@ impl Mode {
     /// How many seconds after its end a flush has had its effect.
     pub fn takes_effect_after_s(self) -> u32 {
         self.window().map_or(0, Window::seconds)
+    }
+}
+
+/// What the mode of that name has done to a key that counts as removed.
+pub fn done(mode: &str) -> &'static str {
+    match mode {
+        "soft" => "set to expire",
+        "version" => "raised",
+        _ => "removed",
     }
 }
 

@@ -89,7 +89,11 @@ pub fn wide_reasons(facts: &WideFacts) -> Vec<WideReason> {
 pub fn cap(mode: Mode, planned: u64, wide: bool, max_keys: u64) -> u64 {
     if mode == Mode::Version {
         1
-    } else if wide { (planned + planned.div_ceil(5)).max(planned + DRIFT_FLOOR) } else { max_keys.max(planned + DRIFT_FLOOR) }
+    } else if wide {
+        (planned + planned.div_ceil(5)).max(planned + DRIFT_FLOOR)
+    } else {
+        max_keys.max(planned + DRIFT_FLOOR)
+    }
 }
 
 /// Whether a recount is so far above the plan that the person must confirm again. Fewer keys never are.

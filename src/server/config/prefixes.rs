@@ -35,7 +35,10 @@ pub(super) fn read(top: &Table<'_, '_>, targets: &[Target]) -> Vec<Prefix> {
 /// What can be a key of Redis and be written on the line that grants the right to it.
 fn sound_generation_key(table: &Table<'_, '_>, found: &At<&str>) -> Option<String> {
     let key = found.value;
-    if key.is_empty() || key.len() > 1_024 || !key.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'(' | b')' | b'\\')) {
+    if key.is_empty()
+        || key.len() > 1_024
+        || !key.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'(' | b')' | b'\\'))
+    {
         let message = "`generation_key` is a key such as \"gen:user-profile\": 1 to 1,024 printable ASCII letters without spaces, quotes, brackets or backslashes";
         table.problem(found.line, message);
         return None;
@@ -48,11 +51,20 @@ fn generation_stands_apart(top: &Table<'_, '_>, prefix: &Prefix, prefixes: &[Pre
     let Some(key) = &prefix.generation_key else { return };
     let of_target = |other: &&Prefix| other.target == prefix.target;
     if let Some(family) = prefixes.iter().filter(of_target).find(|other| other.template.matches(key.as_bytes())) {
-        top.problem(prefix.line, format!("`generation_key` \"{key}\" is itself a key of `{}` and could be flushed: name one that no prefix matches", family.name()));
+        top.problem(
+            prefix.line,
+            format!(
+                "`generation_key` \"{key}\" is itself a key of `{}` and could be flushed: name one that no prefix matches",
+                family.name()
+            ),
+        );
     }
     let target = targets.iter().find(|target| target.name == prefix.target);
     if target.is_some_and(|target| target.protected.iter().any(|protected| key.as_bytes().starts_with(protected))) {
-        top.problem(prefix.line, format!("`generation_key` \"{key}\" lies under a protected prefix of `{}`, where nothing is changed", prefix.target));
+        top.problem(
+            prefix.line,
+            format!("`generation_key` \"{key}\" lies under a protected prefix of `{}`, where nothing is changed", prefix.target),
+        );
     }
 }
 

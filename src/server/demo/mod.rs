@@ -57,7 +57,10 @@ pub fn rights(config: &Config) -> Rights {
     let here = || config.targets.iter().filter(|target| target.location.is_none());
     Rights {
         untouchable: here().flat_map(|target| target.protected.clone()).collect(),
-        generations: here().flat_map(|target| config.prefixes_of(&target.name)).filter_map(|prefix| prefix.generation_key.clone()).collect(),
+        generations: here()
+            .flat_map(|target| config.prefixes_of(&target.name))
+            .filter_map(|prefix| prefix.generation_key.clone())
+            .collect(),
     }
 }
 

@@ -19,6 +19,9 @@ use serde::Deserialize;
 pub struct Wanted {
     pub target: String,
     pub scope: String,
+    pub kind: String,
+    pub mode: String,
+    pub window_s: String,
 }
 
 /// What a link to a flush may bring: which of its charts shows its numbers.
@@ -43,7 +46,10 @@ pub async fn draw_plan(app: &AppState, viewer: &Viewer, status: StatusCode, refu
     match flush::load_plan_page(app, viewer).await {
         Ok(model) => {
             let frame = frame(app, viewer, Nav::Flush).await;
-            page(status, "Plan a flush", &frame, || view::plan_main(&model, refusal.as_ref(), &wanted.target, &wanted.scope))
+            page(status, "Plan a flush", &frame, || {
+                let Wanted { target, scope, kind, mode, window_s } = &wanted;
+                view::plan_main(&model, refusal.as_ref(), &view::PlanWanted { target, scope, kind, mode, window_s })
+            })
         }
         Err(error) => page_of(&or_refusal(error, status, refusal)),
     }

@@ -38,7 +38,7 @@ async fn what_cannot_be_planned_is_said_with_what_was_typed() {
     let operator = app.signed_in(Role::Operator).await;
     for (fields, code) in [
         ([("target", "other"), ("scope", "cart:7:"), ("mode", "flush")], "unknown_target"),
-        ([("target", "main"), ("scope", "cart:7:"), ("mode", "soft")], "mode_unavailable"),
+        ([("target", "main"), ("scope", "cart:7:"), ("mode", "soft")], "bad_window"),
         ([("target", "main"), ("scope", "cart:7:"), ("mode", "version")], "mode_unavailable"),
         ([("target", "main"), ("scope", "session:"), ("mode", "flush")], "protected"),
         ([("target", "main"), ("scope", "session:1:"), ("mode", "flush")], "protected"),

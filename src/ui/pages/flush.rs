@@ -6,6 +6,7 @@ mod plan;
 mod planned;
 mod running;
 mod waiting;
+mod words;
 
 use crate::domain::refusal::Refusal;
 use crate::server::service::flush::{Can, FlushPage};
@@ -18,7 +19,7 @@ use crate::ui::components::write;
 use chrono::{DateTime, Utc};
 use leptos::prelude::*;
 
-pub use plan::{main as plan_main, table};
+pub use plan::{PlanWanted, main as plan_main, table};
 
 /// Where a flush stands, as far as drawing goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +186,7 @@ fn under_scope(flush: &FlushPage) -> AnyView {
 
 fn planning(flush: &FlushPage) -> AnyView {
     view! {
-        <h1 class="sentence"><strong>"Counting what would be removed"</strong>{under_scope(flush)}". Nothing is removed."</h1>
+        <h1 class="sentence"><strong>"Counting what is in scope"</strong>{under_scope(flush)}". Nothing is changed."</h1>
         <p class="under">
             <span>"The server scans the target. This page shows the plan as soon as it is ready."</span>" "
             <span>"asked "{write::time_exact(flush.asked_at, flush.as_of)}" by "{flush.author.clone()}</span>
@@ -205,7 +206,7 @@ fn not_begun(flush: &FlushPage) -> AnyView {
         ("cancelled", _) => ("Cancelled before it began".to_owned(), Tone::Plain),
         _ => ("It did not begin".to_owned(), Tone::Bad),
     };
-    let words = "Nothing was removed.";
+    let words = if flush.mode == "flush" { "Nothing was removed." } else { "Nothing was changed." };
     let why = said.filter(|decision| !decision.approved).and_then(|decision| decision.reason.as_ref()).map(|reason| format!("“{reason}” "));
     let cause = flush.cause.clone().map(|cause| format!("{cause} "));
     let shape = if tone == Tone::Bad { Glyph::Out } else { Glyph::None };
@@ -230,9 +231,9 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
     };
     let waits = stage(flush) == Stage::Waiting;
     let (stop, means) = if waits {
-        ("Cancel this request", "Nothing has been removed, and nothing will be.")
+        ("Cancel this request", "Nothing has been done, and nothing will be.")
     } else {
-        ("Stop after this batch", "At most one more batch goes. What is removed stays removed.")
+        ("Stop after this batch", "At most one more batch goes. What is done stays done.")
     };
     let cancel = can.cancel.then(|| one("cancel", stop, means.to_owned()));
     let resume = can.resume.as_ref().map(|resume| {
@@ -242,7 +243,7 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
             write::count(resume.cap),
             resume.until.format("%H:%M:%S"),
         );
-        one("resume", "Resume the removal", hint)
+        one("resume", if flush.mode == "soft" { "Resume it" } else { "Resume the removal" }, hint)
     });
     let replan = can.replan.then(|| one("replan", "Plan the same scope again", "Counts anew; nothing is removed by it.".to_owned()));
     // A refusal always has a form to stand on.
@@ -301,5 +302,14 @@ fn stepper(flush: &FlushPage) -> AnyView {
         "plan_failed" => "failed".to_owned(),
         _ => plan,
     };
-    steps(at, [format!("{} on {}, {}", flush.scope, flush.target, flush.mode), planned_note, confirm, running, outcome])
+    steps(
+        at,
+        [
+            format!("{} on {}, {}", flush.scope, flush.target, words::mode(&flush.mode, flush.window_s)),
+            planned_note,
+            confirm,
+            running,
+            outcome,
+        ],
+    )
 }

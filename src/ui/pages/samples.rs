@@ -83,6 +83,38 @@ fn marks() -> Vec<Mark> {
     ]
 }
 
+fn mode_lines() -> Vec<ModeLine> {
+    let line = |mode: &str, window_s, load, cannot: Option<&str>, advised: Option<&str>| ModeLine {
+        mode: mode.into(),
+        window_s,
+        load_per_s: Some(load),
+        cannot: cannot.map(Into::into),
+        chosen: mode == "flush",
+        advised: advised.map(Into::into),
+    };
+    vec![
+        line("version", None, 29.0, Some("needs a whole registered prefix that declares a `generation_key`"), None),
+        line("soft", Some(600), 13.7, None, None),
+        line(
+            "flush",
+            None,
+            29.0,
+            None,
+            Some("The source has served as many rebuilds within the last day as all of today's reads would cause."),
+        ),
+    ]
+}
+
+/// A soft flush at its end, of which some sampled keys outlive the window; and a generation that was raised.
+pub fn other_mode_page(mode: &str) -> FlushPage {
+    let page = flush("completed");
+    let outcome = page.outcome.clone().map(|outcome| match mode {
+        "soft" => Outcome { sampled: Some(1_000), ..outcome },
+        _ => Outcome { removed: 1, gone: 0, residue: None, generation: Some(42), ..outcome },
+    });
+    FlushPage { mode: mode.into(), window_s: (mode == "soft").then_some(600), outcome, ..page }
+}
+
 /// A repeatable wobble around `base`.
 fn wave(count: usize, base: f64, seed: u64, gap: bool) -> Vec<Option<f64>> {
     let mut state = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -372,6 +404,7 @@ pub fn flush(state: &str) -> FlushPage {
         scope: "user:{id}:summary".into(),
         scope_kind: "template".into(),
         mode: "flush".into(),
+        window_s: None,
         pace: "normal".into(),
         author: "Mara Lind".into(),
         asked_at: at("23T03:13:38"),
@@ -403,9 +436,10 @@ pub fn flush(state: &str) -> FlushPage {
             nodes: vec![PlanNode { address: "127.0.0.1:6379".into(), run_id: "c4e1".into(), keys: 12_406_118, matched: 8_214 }],
             prefixes: vec![TouchedPrefix { name: "user:{id}:summary".into(), tier: Some("standard".into()), keys: 8_214 }],
             estimated_ms: 4_500,
-            rebuild_load_per_s: Some(29.0),
             rebuild_peak_per_s: Some(60.0),
             bystander_ms: Some(0.6),
+            generation_key: None,
+            modes: mode_lines(),
             wide: true,
             wide_because: vec!["over 5 % of the keyspace".into()],
             checks: checks.map(|(weight, text, note)| Check { weight, text: text.into(), note: note.into() }).to_vec(),
@@ -454,6 +488,8 @@ pub fn flush(state: &str) -> FlushPage {
             failed: 0,
             failed_by_class: vec![],
             residue: Some(17),
+            sampled: None,
+            generation: None,
             proven: state == "completed",
             removed_at_most: (state == "interrupted").then_some(18_118),
             bystander_worst_ms: Some(6.2),

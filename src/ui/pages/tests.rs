@@ -51,7 +51,18 @@ fn every_page() -> Vec<(String, Html)> {
         ("overview".to_owned(), draw("overview", Nav::Overview, || overview::main(&overview(), &overview::Filter::default()))),
         ("prefix".to_owned(), draw("prefix", Nav::None, || prefix::main(&prefix(), "", true))),
         ("numbers".to_owned(), draw("numbers", Nav::None, || prefix::main(&prefix(), "stale", false))),
-        ("plan".to_owned(), draw("plan", Nav::Flush, || flush::plan_main(&plan_page(), None, "main", "cart:{id}"))),
+        (
+            "plan".to_owned(),
+            draw("plan", Nav::Flush, || {
+                flush::plan_main(
+                    &plan_page(),
+                    None,
+                    &flush::PlanWanted { target: "main", scope: "cart:{id}", ..flush::PlanWanted::default() },
+                )
+            }),
+        ),
+        ("soft".to_owned(), draw("flush_soft", Nav::Flush, || flush::main(&other_mode_page("soft"), None, ""))),
+        ("version".to_owned(), draw("flush_version", Nav::Flush, || flush::main(&other_mode_page("version"), None, ""))),
         ("audit".to_owned(), draw("audit", Nav::Audit, || audit::main(&audit(), true))),
         ("contracts".to_owned(), draw("contracts", Nav::Contracts, || contracts::main(&contracts(), "range=24h"))),
         ("review".to_owned(), draw("review", Nav::Review, || review::main(&review(), true, None, ""))),
@@ -104,6 +115,18 @@ fn the_sentence_says_what_is_outside_first() {
     let names: Vec<String> = all(&page, "tbody th .key").iter().map(|key| key.text().collect()).collect();
     assert_eq!(names[0], "user:{id}:summary");
     assert_eq!(names[names.len() - 2..], ["unclassified", "overflow"]);
+}
+
+#[test]
+fn only_a_flush_says_that_keys_were_removed() {
+    for (mode, head) in [("soft", "Let 8,118 keys expire within 10 min"), ("version", "Raised the generation to 42")] {
+        let page = draw(mode, Nav::Flush, || flush::main(&other_mode_page(mode), None, ""));
+        assert!(text(&page, ".quiet.next").starts_with(head), "{mode}: {}", text(&page, ".quiet.next"));
+        let labels: Vec<String> = all(&page, ".facts dt").iter().map(|term| term.text().collect()).collect();
+        assert!(!labels.iter().any(|label| label.contains("Removed")), "{mode}: {labels:?}");
+    }
+    let soft = draw("soft", Nav::Flush, || flush::main(&other_mode_page("soft"), None, ""));
+    assert!(text(&soft, ".facts").contains("of 1,000 sampled"), "{}", text(&soft, ".facts"));
 }
 
 #[test]

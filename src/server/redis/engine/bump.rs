@@ -12,8 +12,7 @@ use std::time::Instant;
 /// Raises the number under `key` by one. Blocks; belongs on a thread of its own.
 pub fn bump(permit: &Permit, endpoint: &Endpoint, key: &[u8], gate: &impl Gate) -> Report {
     tracing::info!(flush.id = permit.flush_id(), flush.epoch = permit.lease_epoch(), redis.at = ?endpoint, "a generation is raised");
-    let mut report =
-        Report { answers: Answers::default(), end: End::Complete, run_id: String::new(), steady: true, generation: None };
+    let mut report = Report { answers: Answers::default(), end: End::Complete, run_id: String::new(), steady: true, generation: None };
     match gate.admit(1) {
         Ok(1..) => {}
         Ok(0) => {

@@ -3,6 +3,7 @@
 
 use super::node::KEYS_PER_STEP;
 use super::*;
+use crate::domain::flush::Window;
 use crate::domain::prefix::{Families, Template, escape};
 use crate::server::redis::Certificates;
 use crate::server::redis::scan::{Survey, identify, survey};
@@ -226,6 +227,99 @@ fn a_large_scope_goes_in_many_steps_and_its_neighbours_stay() {
     assert_eq!(all_keys(&mut con), other.into_iter().collect());
 }
 
+fn ttls(con: &mut redis::Connection, keys: &[Vec<u8>]) -> Vec<i64> {
+    let mut pipe = redis::pipe();
+    for key in keys {
+        pipe.cmd("PTTL").arg(key);
+    }
+    pipe.query(con).unwrap()
+}
+
+fn expire(endpoint: &Endpoint, scope: &Scope, window_s: u32, gate: &impl Gate) -> Report {
+    let deed = Deed::Expire { window: Window::new(window_s).unwrap(), seed: 7 };
+    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope, deed, pace: Pace::Normal }, gate)
+}
+
+/// χ² over ten parts of the window: 27.9 is the 99.9 % point of nine degrees of freedom, and the seed is fixed.
+#[test]
+fn a_soft_flush_spreads_expiries_evenly_and_lengthens_none() {
+    let redis = OwnRedis::start();
+    let mut con = redis.connect();
+    let lasting: Vec<Vec<u8>> = (0..10_000).map(|i| format!("user:{i}:summary").into_bytes()).collect();
+    let short: Vec<Vec<u8>> = (0..1_000).map(|i| format!("user:{i}:summary:short").into_bytes()).collect();
+    let other: Vec<Vec<u8>> = (0..1_000).map(|i| format!("users:{i}:summary").into_bytes()).collect();
+    set_all(&mut con, lasting.iter().chain(&short).chain(&other));
+    let mut pipe = redis::pipe();
+    for key in &short {
+        pipe.cmd("PEXPIRE").arg(key).arg(900).ignore();
+    }
+    let () = pipe.query(&mut con).unwrap();
+    let scope = Scope::parse("user:", None, b':', &[]).unwrap();
+    let report = expire(&redis.endpoint(), &scope, 1_000, &Open::new(u64::MAX));
+    assert!(matches!(report.end, End::Complete) && report.steady, "{report:?}");
+    assert_eq!((report.answers.removed, report.answers.gone, report.answers.failed), (10_000, 1_000, 0));
+    let after = ttls(&mut con, &lasting);
+    assert!(after.iter().all(|ttl| (1..=1_000_000).contains(ttl)), "every key expires within the window");
+    assert!(ttls(&mut con, &short).iter().all(|ttl| *ttl <= 900), "no expiry is put off");
+    assert!(ttls(&mut con, &other).iter().all(|ttl| *ttl == -1), "neighbours are left alone");
+    let mut parts = [0_u32; 10];
+    for ttl in &after {
+        parts[usize::try_from(ttl / 100_000).unwrap().min(9)] += 1;
+    }
+    let chi: f64 = parts.iter().map(|&count| (f64::from(count) - 1_000.0).powi(2) / 1_000.0).sum();
+    assert!(chi < 27.9, "χ² is {chi}: {parts:?}");
+
+    // Gone over once more, as after a resume: nothing is brought forward a second time.
+    let again = expire(&redis.endpoint(), &scope, 1_000, &Open::new(u64::MAX));
+    assert_eq!(again.answers.removed, 0, "{again:?}");
+    assert!(again.answers.gone >= 10_000);
+}
+
+#[test]
+fn a_generation_is_raised_by_one_and_nothing_else_changes() {
+    let redis = OwnRedis::start();
+    let mut con = redis.connect();
+    set_all(&mut con, &(0..100).map(|i| format!("cart:{i}:x").into_bytes()).collect::<Vec<_>>());
+    let permit = Permit::after_commit(1, 1);
+    for generation in 1..=2 {
+        let report = bump(&permit, &redis.endpoint(), b"gen:cart", &Open::new(1));
+        assert!(matches!(report.end, End::Complete), "{report:?}");
+        assert_eq!((report.generation, report.answers.removed, report.answers.failed), (Some(generation), 1, 0));
+    }
+    assert_eq!(all_keys(&mut con).len(), 101);
+    let stopped = bump(&permit, &redis.endpoint(), b"gen:cart", &Open::new(0));
+    assert!(matches!(stopped.end, End::Stopped(_)));
+    let () = cmd("SET").arg("gen:cart").arg("no number").query(&mut con).unwrap();
+    let report = bump(&permit, &redis.endpoint(), b"gen:cart", &Open::new(1));
+    assert!(matches!(report.end, End::Fault(Fault::Refused(_))), "{report:?}");
+    assert_eq!((report.generation, report.answers.removed, report.answers.failed), (None, 0, 1));
+}
+
+#[test]
+fn a_cluster_expires_and_raises_on_whichever_master_has_the_key() {
+    let group = Group::cluster(3, 0);
+    fill_cluster(&group, (0..3_000).map(|i| format!("cart:{i}:x")).chain((0..500).map(|i| format!("carts:{i}:x"))));
+    let endpoint = group.cluster_endpoint();
+    let report = expire(&endpoint, &carts(), 600, &Open::new(u64::MAX));
+    assert!(matches!(report.end, End::Complete) && report.steady, "{report:?}");
+    assert_eq!((report.answers.removed, report.answers.failed), (3_000, 0));
+    let mut spread = 0;
+    for port in group.masters() {
+        let mut con = connect(port).unwrap();
+        for key in all_keys(&mut con) {
+            let ttl: i64 = cmd("PTTL").arg(&key).query(&mut con).unwrap();
+            assert_eq!((1..=600_000).contains(&ttl), key.starts_with(b"cart:"), "{}", escape(&key));
+            spread += u32::from(ttl > 0);
+        }
+    }
+    assert_eq!(spread, 3_000);
+    // Keys that lie on different masters.
+    for key in ["gen:a", "gen:b", "gen:c", "gen:d"] {
+        let report = bump(&Permit::after_commit(1, 1), &endpoint, key.as_bytes(), &Open::new(1));
+        assert_eq!(report.generation, Some(1), "{key}: {report:?}");
+    }
+}
+
 #[test]
 fn the_gate_is_obeyed_to_the_key() {
     let redis = OwnRedis::start();
@@ -291,7 +385,11 @@ fn an_identity_without_the_right_to_a_key_fails_that_key_and_says_so() {
     assert!(identify(&redis.endpoint()).unwrap().over_privileged);
     assert!(matches!(identify(&redis.endpoint().as_user("sw", "wrong")), Err(Fault::Auth)));
     let scope = Scope::parse("cart:2:", None, b':', &[]).unwrap();
-    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &scope, deed: Deed::Remove, pace: Pace::Normal }, &Open::new(9));
+    let report = remove(
+        &Permit::after_commit(1, 1),
+        &Work { endpoint: &endpoint, scope: &scope, deed: Deed::Remove, pace: Pace::Normal },
+        &Open::new(9),
+    );
     assert!(matches!(report.end, End::Complete));
     assert_eq!((report.answers.failed, &report.answers.failed_by_class), (1, &BTreeMap::from([("noperm".to_owned(), 1)])));
     let log: Vec<Value> = cmd("ACL").arg("LOG").query(&mut con).unwrap();
@@ -567,7 +665,11 @@ fn a_master_without_a_replica_that_dies_is_a_fault_not_a_complete_flush() {
     assert!(identify(&endpoint).is_err());
     // Nobody waits for ever: whoever is asked first says stop.
     let stopping = Impatient(Instant::now());
-    let report = remove(&Permit::after_commit(1, 1), &Work { endpoint: &endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast }, &stopping);
+    let report = remove(
+        &Permit::after_commit(1, 1),
+        &Work { endpoint: &endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast },
+        &stopping,
+    );
     assert!(matches!(report.end, End::Stopped(Stop::Cancelled) | End::Fault(_)), "{report:?}");
     assert_eq!(report.answers.removed, 0);
 }

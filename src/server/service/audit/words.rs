@@ -1,7 +1,7 @@
 //! A record's body as one line for people: every code has its sentence.
 
 use crate::domain::audit::Code;
-use crate::domain::flush::WideReason;
+use crate::domain::flush::{WideReason, done};
 use crate::domain::number::count;
 use serde_json::Value;
 use std::fmt::Write;
@@ -57,7 +57,9 @@ impl Told<'_> {
             Code::TokenRevoked => format!("revoked token {}", self.text("token")),
             Code::ConfigLoaded => self.configuration(),
             Code::AccessRefused => format!("{} {} is not for this role; nothing was done", self.text("method"), self.text("path")),
-            Code::FlushRequested => format!("asked for a plan of {}, mode {}, pace {}", scope(), self.text("mode"), self.text("pace")),
+            Code::FlushRequested => {
+                format!("asked for a plan of {}, mode {}{}, pace {}", scope(), self.text("mode"), self.window(), self.text("pace"))
+            }
             Code::FlushPlanned => {
                 let least = if self.flag("at_least") { "at least " } else { "" };
                 let of = self.0.get("keyspace").map(|_| format!(" of {}", count(self.number("keyspace")))).unwrap_or_default();
@@ -66,9 +68,11 @@ impl Told<'_> {
             Code::FlushPlanFailed => format!("{}: planning failed{}", scope(), self.cause()),
             Code::FlushRefused => format!("{} of {} refused: {}; nothing was removed", self.words("attempt"), scope(), self.words("code")),
             Code::FlushConfirmed => format!(
-                "confirmed {} under {}: “{}”{}{}",
+                "confirmed {} under {}, mode {}{}: “{}”{}{}",
                 many(self.number("count"), "key"),
                 scope(),
+                self.text("mode"),
+                self.window(),
                 self.text("reason"),
                 self.with(", incident ", "incident"),
                 self.wide(),
@@ -91,7 +95,7 @@ impl Told<'_> {
                 many(self.number("count"), "key"),
                 count(self.number("drifted_from")),
             ),
-            Code::FlushStarted => format!("{}: removal began", scope()),
+            Code::FlushStarted => format!("{}: work began", scope()),
             Code::FlushProgress => format!("{}: so far {}", scope(), self.counts()),
             Code::FlushVerifying => format!("{}: all dealt with, {}; verifying by a fresh scan", scope(), self.counts()),
             Code::FlushFinished => format!("{}: {}, {}{}", scope(), self.words("state"), self.counts(), self.residue()),
@@ -101,7 +105,7 @@ impl Told<'_> {
             Code::FlushInterrupted => {
                 let least = self.number("removed_at_least");
                 let removed = match self.0.get("removed_at_least") {
-                    Some(_) => format!("{} to {} removed", count(least), count(least + self.number("granted"))),
+                    Some(_) => format!("{} to {} {}", count(least), count(least + self.number("granted")), done(&self.text("mode"))),
                     None => self.counts(),
                 };
                 format!("{}: interrupted{}, {removed}", scope(), self.cause())
@@ -178,11 +182,27 @@ impl Told<'_> {
             0 => String::new(),
             n => format!(", {} {words}", count(n)),
         };
-        format!("{} removed{}{}", count(self.number("removed")), more("gone", "already gone"), more("failed", "failed"))
+        let gone = if self.text("mode") == "soft" { "sooner anyway" } else { "already gone" };
+        format!("{} {}{}{}", count(self.number("removed")), done(&self.text("mode")), more("gone", gone), more("failed", "failed"))
+    }
+
+    /// ` within 600 s`, of a soft flush.
+    fn window(&self) -> String {
+        match self.number("window_s") {
+            0 => String::new(),
+            seconds => format!(" within {} s", count(seconds)),
+        }
     }
 
     fn residue(&self) -> String {
-        self.0.get("residue").and_then(Value::as_u64).map_or_else(String::new, |residue| format!(", {} left", count(residue)))
+        match (self.0.get("residue").and_then(Value::as_u64), self.0.get("generation").and_then(Value::as_i64)) {
+            (_, Some(generation)) => format!(", to {generation}"),
+            (Some(residue), _) if self.0.get("sampled").is_some() => {
+                format!(", {} of {} sampled outlive the window", count(residue), count(self.number("sampled")))
+            }
+            (Some(residue), _) => format!(", {} left", count(residue)),
+            (None, _) => String::new(),
+        }
     }
 
     fn wide(&self) -> String {

@@ -174,7 +174,6 @@ async fn take(app: &AppState, viewer: &Viewer, wanted: &Wanted) -> Result<i64, R
         let Some(flush) = flushes::find(&mut change, id).await? else { return Err(sqlx::Error::RowNotFound) };
         let told = Told::of(Code::FlushRequested, author.actor(), &flush, flush.state)
             .with("scope_kind", kind.as_str())
-            .with("mode", mode.as_str())
             .with("window_s", json!(mode.window().map(Window::seconds)))
             .with("pace", pace.as_str());
         seal(change, true, &told).await?;

@@ -76,7 +76,9 @@ fn resumable(flush: &Flush, target: Option<&Target>, mine: bool, viewer: &Viewer
         (None, _) => Some("It may not be resumed any more: that holds for 15 minutes after the end.".to_owned()),
         (Some(_), None) => Some("This target is not configured any more.".to_owned()),
         (Some(_), Some(_)) if !mine => Some(format!("Only {}, who started it, can resume it.", flush.author)),
-        (Some(_), Some(_)) if flush.mode == Mode::Version => Some("Raising a generation is one step, so there is nothing to resume. Plan it again.".to_owned()),
+        (Some(_), Some(_)) if flush.mode == Mode::Version => {
+            Some("Raising a generation is one step, so there is nothing to resume. Plan it again.".to_owned())
+        }
         (Some(_), Some(_)) if cut_off.left() == 0 => Some(
             "It cannot be resumed: its cap is used up, and a resume does not raise it. Plan the same scope again for the rest.".to_owned(),
         ),

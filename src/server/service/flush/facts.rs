@@ -23,6 +23,10 @@ pub(super) struct Facts {
     pub generation_key: Option<String>,
     pub rebuild_load_per_s: Option<f64>,
     pub rebuild_peak_per_s: Option<f64>,
+    /// The mode that was advised, with its window, and why.
+    pub advised: Option<(String, Option<u32>, String)>,
+    /// Whether the scope is a prefix with a generation key, whatever the mode.
+    pub has_generation: bool,
     /// Stale-read samples of the scope in the minutes before: stale, all.
     pub stale_lately: Option<(u64, u64)>,
     /// The line that takes superfluous rights away; empty: the identity has none.

@@ -4,6 +4,7 @@ use super::can::can;
 use super::facts::Facts;
 use super::judge::Judgement;
 use super::ledger::Ledger;
+use super::modes::compared;
 use super::pages::{
     Approval, AuditLine, Check, Confirmation, Decision, FlushLine, FlushPage, Happened, Outcome, Plan, PlanNode, PlanPage, Price, Progress,
     TargetChoice, TouchedPrefix, Unit, Verdict, Weight,
@@ -11,7 +12,7 @@ use super::pages::{
 use super::record::in_time;
 use super::recorder::Earlier;
 use super::sweep::expiry;
-use crate::domain::flush::{REASON_MIN, State};
+use crate::domain::flush::{Mode, REASON_MIN, State, Window, done, load_per_s};
 use crate::domain::number::count;
 use crate::domain::operator::{Permission, Viewer};
 use crate::domain::prefix::{Families, escape};
@@ -215,6 +216,7 @@ fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[
         scope: Sight::of(viewer).scope(&config, &flush.target, &flush.scope),
         scope_kind: flush.scope_kind.as_str().to_owned(),
         mode: flush.mode.as_str().to_owned(),
+        window_s: flush.mode.window().map(Window::seconds),
         pace: flush.pace.as_str().to_owned(),
         author: flush.author.clone(),
         asked_at: flush.created_at,
@@ -249,6 +251,7 @@ fn words(code: &str, body: &Value) -> String {
     let raw = |field: &str| body.get(field).and_then(Value::as_u64).unwrap_or(0);
     let number = |field: &str| count(raw(field));
     let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let done = done(&text("mode"));
     match code {
         "flush.requested" => format!("plan asked for by {}", text("actor")),
         "flush.planned" => format!("planned, {} keys", number("count")),
@@ -267,24 +270,30 @@ fn words(code: &str, body: &Value) -> String {
         "flush.starting" => format!("start pressed by {}", text("actor")),
         "flush.resumed" => {
             format!(
-                "resumed by {} (run {}), {} removed before, at most {} more",
+                "resumed by {} (run {}), {} {done} before, at most {} more",
                 text("actor"),
                 number("lease_epoch"),
                 number("removed_at_least"),
                 number("left")
             )
         }
-        "flush.started" => "removal began".to_owned(),
-        "flush.progress" => format!("{} removed, {} already gone, {} failed", number("removed"), number("gone"), number("failed")),
-        "flush.verifying" => format!("all dealt with, {} removed; verifying by a fresh scan", number("removed")),
-        "flush.cancelled" => format!("cancelled, {} removed", number("removed")),
-        "flush.failed" => format!("failed ({}), {} removed", text("cause"), number("removed")),
+        "flush.started" => "work began".to_owned(),
+        "flush.progress" => format!(
+            "{} {done}, {} {}, {} failed",
+            number("removed"),
+            number("gone"),
+            if text("mode") == "soft" { "sooner anyway" } else { "already gone" },
+            number("failed")
+        ),
+        "flush.verifying" => format!("all dealt with, {} {done}; verifying", number("removed")),
+        "flush.cancelled" => format!("cancelled, {} {done}", number("removed")),
+        "flush.failed" => format!("failed ({}), {} {done}", text("cause"), number("removed")),
         "flush.interrupted" if body.get("removed_at_least").is_some() => {
             let least = raw("removed_at_least");
-            format!("interrupted, {} to {} removed", count(least), count(least + raw("granted")))
+            format!("interrupted, {} to {} {done}", count(least), count(least + raw("granted")))
         }
-        "flush.interrupted" => format!("interrupted, {} removed", number("removed")),
-        "flush.finished" => format!("{}, {} removed", text("state").replace('_', " "), number("removed")),
+        "flush.interrupted" => format!("interrupted, {} {done}", number("removed")),
+        "flush.finished" => format!("{}, {} {done}", text("state").replace('_', " "), number("removed")),
         "flush.verdict" => format!("verdict at +{} min: {}", raw("after_min"), text("verdict").replace('_', " ")),
         "flush.refused" => format!("refused ({}): {}", text("code"), text("actor")),
         other => other.to_owned(),
@@ -336,9 +345,10 @@ fn plan(config: &Config, viewer: &Viewer, flush: &Flush, facts: &Facts, matched:
             })
             .collect(),
         estimated_ms: facts.estimated_ms,
-        rebuild_load_per_s: facts.rebuild_load_per_s,
         rebuild_peak_per_s: facts.rebuild_peak_per_s,
         bystander_ms: None,
+        generation_key: facts.generation_key.clone(),
+        modes: compared(flush, facts, matched),
         wide: flush.is_wide(),
         wide_because: flush.wide.iter().map(|reason| reason.sentence().to_owned()).collect(),
         checks: checks(config, flush, facts),
@@ -386,9 +396,13 @@ fn checks(config: &Config, flush: &Flush, facts: &Facts) -> Vec<Check> {
             format!("{} → {}", count(before), count(flush.matched.unwrap_or(0))),
         ));
     }
-    if let Some(load) = facts.rebuild_load_per_s {
+    if let Some(load) = load_per_s(flush.mode, flush.matched.unwrap_or(0), facts.rebuild_load_per_s) {
         let heavy = facts.rebuild_peak_per_s.is_some_and(|peak| load > peak);
-        let text = "Rebuilds at first: at most as many as there are reads now.".to_owned();
+        let text = match flush.mode {
+            Mode::Soft(_) => "Rebuilds while the keys expire: spread over the window.",
+            Mode::Flush | Mode::Version => "Rebuilds at first: at most as many as there are reads now.",
+        };
+        let text = text.to_owned();
         let note = facts.rebuild_peak_per_s.map_or_else(|| format!("{load:.1}/s"), |peak| format!("{load:.1}/s, day's peak {peak:.1}/s"));
         checks.push(check(if heavy { Weight::Warn } else { Weight::Good }, text, note));
     }
@@ -458,6 +472,8 @@ fn outcome(flush: &Flush, state: State) -> Option<Outcome> {
         failed: flush.failed,
         failed_by_class: by_class.into_iter().collect(),
         residue: flush.residue,
+        sampled: flush.sampled,
+        generation: flush.generation,
         proven: flush.proven,
         removed_at_most: (flush.granted > 0).then_some(flush.removed + flush.granted),
         bystander_worst_ms: None,

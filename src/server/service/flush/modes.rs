@@ -2,7 +2,8 @@
 
 use super::Refused;
 use super::facts::Facts;
-use crate::domain::flush::Mode;
+use super::pages::ModeLine;
+use crate::domain::flush::{self, AdviceFacts, Mode, Window};
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::{Config, Target};
 use crate::server::redis::Identity;
@@ -51,6 +52,44 @@ pub(super) fn fit(config: &Config, flush: &Flush, identity: &Identity) -> Result
         )),
         Mode::Flush | Mode::Soft(_) | Mode::Version => Ok(()),
     }
+}
+
+/// Notes which mode is the gentlest that will do.
+pub(super) fn advise(facts: &mut Facts, keys: u64) {
+    let advice = flush::advise(&AdviceFacts {
+        keys,
+        reads_per_s: facts.rebuild_load_per_s,
+        source_takes_per_s: facts.rebuild_peak_per_s,
+        has_generation: facts.has_generation,
+        can_expire: major(&facts.version) >= SOFT_FROM,
+    });
+    facts.advised = Some((advice.mode.as_str().to_owned(), advice.mode.window().map(Window::seconds), advice.reason));
+}
+
+/// The modes beside each other, gentlest first, with what each would cost this plan.
+pub(super) fn compared(flush: &Flush, facts: &Facts, keys: u64) -> Vec<ModeLine> {
+    let advised = facts.advised.as_ref().and_then(|(mode, window_s, reason)| Some((Mode::parse(mode, *window_s).ok()?, reason)));
+    let window = flush.mode.window().or(advised.and_then(|(mode, _)| mode.window())).unwrap_or_default();
+    [Mode::Version, Mode::Soft(window), Mode::Flush]
+        .into_iter()
+        .map(|mode| {
+            let cannot = match mode {
+                Mode::Version if !facts.has_generation => {
+                    Some("needs a whole registered prefix that declares a `generation_key`".to_owned())
+                }
+                Mode::Soft(_) if major(&facts.version) < SOFT_FROM => Some(format!("needs Redis {SOFT_FROM}; this is {}", facts.version)),
+                _ => None,
+            };
+            ModeLine {
+                mode: mode.as_str().to_owned(),
+                window_s: mode.window().map(Window::seconds),
+                load_per_s: flush::load_per_s(mode, keys, facts.rebuild_load_per_s),
+                cannot,
+                chosen: mode.as_str() == flush.mode.as_str(),
+                advised: advised.filter(|(advised, _)| advised.as_str() == mode.as_str()).map(|(_, reason)| reason.clone()),
+            }
+        })
+        .collect()
 }
 
 fn major(version: &str) -> u32 {

@@ -42,6 +42,7 @@ pub struct FlushLine {
     pub at: DateTime<Utc>,
     pub target: String,
     pub scope: String,
+    /// `flush`, `soft`, `version`
     pub mode: String,
     pub state: String,
     pub by: String,
@@ -69,7 +70,10 @@ pub struct FlushPage {
     pub scope: String,
     /// `literal`, `template`
     pub scope_kind: String,
+    /// `flush`, `soft`, `version`
     pub mode: String,
+    /// Of a soft flush.
+    pub window_s: Option<u32>,
     pub pace: String,
     pub author: String,
     pub asked_at: DateTime<Utc>,
@@ -133,11 +137,13 @@ pub struct Plan {
     /// Registered prefixes touched.
     pub prefixes: Vec<TouchedPrefix>,
     pub estimated_ms: u64,
-    /// Rebuilds a second that the removal will cause, at first.
-    pub rebuild_load_per_s: Option<f64>,
     /// What the source is known to take (its peak of the last day), rebuilds a second.
     pub rebuild_peak_per_s: Option<f64>,
     pub bystander_ms: Option<f64>,
+    /// Whose number mode `version` would raise.
+    pub generation_key: Option<String>,
+    /// Gentlest first.
+    pub modes: Vec<ModeLine>,
     pub wide: bool,
     /// `over 10,000 keys`, `one segment only`, …
     pub wide_because: Vec<String>,
@@ -146,6 +152,22 @@ pub struct Plan {
     /// First 12 digits of the plan's digest.
     pub digest: String,
     pub run_id: Option<String>,
+}
+
+/// One mode beside the others.
+#[derive(Clone, Debug)]
+pub struct ModeLine {
+    /// `flush`, `soft`, `version`
+    pub mode: String,
+    pub window_s: Option<u32>,
+    /// Rebuilds a second that it would cause at first; None: nobody knows.
+    pub load_per_s: Option<f64>,
+    /// Why this scope cannot have it here.
+    pub cannot: Option<String>,
+    /// The plan's own.
+    pub chosen: bool,
+    /// Why this one is advised, if it is.
+    pub advised: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -255,6 +277,10 @@ pub struct Outcome {
     pub failed_by_class: Vec<(String, u64)>,
     /// Found by the verifying scan; None where it was not done.
     pub residue: Option<u64>,
+    /// Of how many keys the residue is counted, where a soft flush looked at a sample.
+    pub sampled: Option<u64>,
+    /// What a generation was raised to.
+    pub generation: Option<i64>,
     /// The verifying scan was complete and undisturbed, so what it found was written after.
     pub proven: bool,
     /// Where a run was cut off and nobody knows exactly: at least `removed`, at most this many.

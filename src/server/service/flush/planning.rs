@@ -1,10 +1,10 @@
 //! The planning scan: counts what the scope matches, under a lease, one at a time for each target.
 
 use super::facts::{Facts, FactsNode, summed_up};
-use super::{judge, modes};
 use super::record::{Told, author, in_time, seal};
+use super::{judge, modes};
 use crate::domain::audit::{Actor, Code};
-use crate::domain::flush::{PLAN_LIVES, Mode, SAMPLE_KEYS, Transition, WideFacts, WideReason, Window, wide_reasons};
+use crate::domain::flush::{Mode, PLAN_LIVES, SAMPLE_KEYS, Transition, WideFacts, WideReason, Window, wide_reasons};
 use crate::domain::policy::Tier;
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::Target;
@@ -140,6 +140,7 @@ pub(super) async fn draw(
             let generations: Vec<&str> = registered.iter().filter_map(|prefix| prefix.generation_key.as_deref()).collect();
             acl_line(target.flush.as_ref().map_or("sw_flush", |identity| &identity.user), &first, target.delimiter, &generations)
         }),
+        has_generation: modes::generation_key(&config, &target.name, &flush.scope, flush.scope_kind).is_some(),
         generation_key: (flush.mode == Mode::Version)
             .then(|| modes::generation_key(&config, &target.name, &flush.scope, flush.scope_kind))
             .flatten()
@@ -148,6 +149,7 @@ pub(super) async fn draw(
         ..Facts::default()
     };
     judge::look_before(app, flush, scope, &mut facts).await;
+    modes::advise(&mut facts, census.matched);
     Drawn { wide, facts }
 }
 
@@ -161,7 +163,6 @@ pub(super) async fn write_plan(app: &AppState, flush: &Flush, step: Transition, 
     let Surveyed { identity, census, .. } = scanned;
     let wide: Vec<&str> = drawn.wide.iter().map(|reason| reason.as_str()).collect();
     let told = Told::of(code, actor, flush, step.to())
-        .with("mode", flush.mode.as_str())
         .with("window_s", json!(flush.mode.window().map(Window::seconds)))
         .with("pace", flush.pace.as_str())
         .with("count", census.matched)

@@ -31,6 +31,7 @@ impl Told {
         body.insert("state".into(), json!(state.as_str()));
         body.insert("target".into(), json!(flush.target));
         body.insert("scope".into(), json!(flush.scope));
+        body.insert("mode".into(), json!(flush.mode.as_str()));
         Self { code, actor, body }
     }
 

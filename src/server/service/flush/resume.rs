@@ -37,7 +37,9 @@ pub(super) fn cut_off(flush: &Flush, target: Option<&Target>) -> CutOff {
 pub(super) fn refused(error: ResumeError) -> Refused {
     let sentence = match error {
         ResumeError::NotCutOff => "This flush is not one that was cut off, or it goes on already: there is nothing to resume.",
-        ResumeError::OneStep => "Raising a generation is one step, of which nothing is left to go on with. Nothing was done; plan it again.",
+        ResumeError::OneStep => {
+            "Raising a generation is one step, of which nothing is left to go on with. Nothing was done; plan it again."
+        }
         ResumeError::TooLate => {
             "It ended too long ago: a flush may be resumed for 15 minutes. Nothing was done; plan the same scope again."
         }

@@ -202,7 +202,6 @@ fn with_approval(told: Told, flush: &Flush) -> Told {
 pub(super) fn confirmation(told: Told, flush: &Flush, confirmed: &ConfirmedPlan) -> Told {
     let wide: Vec<&str> = flush.wide.iter().map(|reason| reason.as_str()).collect();
     told.with("scope_kind", flush.scope_kind.as_str())
-        .with("mode", flush.mode.as_str())
         .with("window_s", json!(flush.mode.window().map(Window::seconds)))
         .with("pace", flush.pace.as_str())
         .with("count", confirmed.plan().keys)

@@ -1,8 +1,8 @@
 //! Looking again after the removal: a fresh, complete scan on a connection of its own.
 
 use super::planning;
-use crate::domain::prefix::Scope;
 use crate::domain::flush::Mode;
+use crate::domain::prefix::Scope;
 use crate::server::redis::{Endpoint, Fault, Report, Sampled, Surveyed};
 use crate::server::state::AppState;
 use crate::server::store::flushes::Flush;

@@ -1,10 +1,10 @@
 //! A flush at work, from the committed start to its outcome. Holds the permit; whatever ends it is written under its own lease epoch.
 
+use super::facts::Facts;
 use super::ledger::{Ledger, LedgerGate};
 use super::planning::{self, BEAT, keep_alive};
 use super::record::{Told, author, in_time, seal};
 use super::recorder::{self, Earlier, row_of};
-use super::facts::Facts;
 use super::verify::{Seen, verify};
 use crate::domain::audit::{Actor, Code};
 use crate::domain::flush::{Mode, Permit, RECOUNT_AFTER, State, Transition, VERDICT_AT_MIN, drifted};
@@ -244,18 +244,11 @@ impl Job {
             let cause =
                 ("server_stopped", "The server was stopped while the outcome was being verified; all removing had ended.".to_owned());
             let step = State::Verifying.to(State::Interrupted);
-            let outcome =
-                Outcome { step, code: Code::FlushInterrupted, actor: Actor::System, cause: Some(cause), seen: None };
+            let outcome = Outcome { step, code: Code::FlushInterrupted, actor: Actor::System, cause: Some(cause), seen: None };
             return self.end(&report.answers, outcome).await;
         }
         let step = if seen.proven { Transition::COMPLETED } else { Transition::COMPLETED_WITH_RESIDUE };
-        let outcome = Outcome {
-            step: Some(step),
-            code: Code::FlushFinished,
-            actor: Actor::System,
-            cause: None,
-            seen: Some(seen),
-        };
+        let outcome = Outcome { step: Some(step), code: Code::FlushFinished, actor: Actor::System, cause: None, seen: Some(seen) };
         self.end(&report.answers, outcome).await;
     }
 

@@ -1,5 +1,6 @@
 //! What was done, and whether it helped. An outcome that cannot be sure says so.
 
+use super::words;
 use crate::server::service::figures::{Mark, MarkKind, RateFigure};
 use crate::server::service::flush::{FlushPage, Outcome, Price, Unit, Verdict};
 use crate::ui::components::chart::{Chart, Format, Line, figure};
@@ -13,7 +14,10 @@ pub fn head(flush: &FlushPage) -> AnyView {
     let ended = ended_sentence(flush);
     let Some(verdict) = &flush.verdict else {
         let waits = matches!(flush.state.as_str(), "completed" | "completed_with_residue")
-            .then(|| view! { <p class="under">"Whether it helped is judged one and five minutes after the end, from stale-read samples taken since."</p> });
+            .then(|| {
+                let from = if flush.mode == "soft" { "the window's end" } else { "the end" };
+                view! { <p class="under">{format!("Whether it helped is judged 1, 5, 15 and 60 minutes after {from}, from stale-read samples taken since.")}</p> }
+            });
         return view! { <h1 class="sentence">{ended}</h1>{waits}{cause(flush)} }.into_any();
     };
     let (tone, shape, word) = words_of(&verdict.verdict);
@@ -29,7 +33,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
             {glyph(shape, mark)}
             <div>
                 <h1>{word}</h1>
-                <p>{verdict_sentence(verdict)}{format!(" Judged {} min after the end.", verdict.after_min)}{next}</p>
+                <p>{verdict_sentence(verdict)}{format!(" Judged {} min after {}.", verdict.after_min, if flush.mode == "soft" { "the window's end" } else { "the end" })}{next}</p>
                 <p class="quiet next">{ended}</p>
             </div>
         </div>
@@ -48,8 +52,8 @@ fn ended_sentence(flush: &FlushPage) -> AnyView {
     let Some(outcome) = &flush.outcome else {
         return view! { <strong>{super::state_words(&flush.state)}</strong>{super::under_scope(flush)}"." }.into_any();
     };
-    let removed = write::count(outcome.removed);
-    let noun = if outcome.removed == 1 { "key" } else { "keys" };
+    let keys = words::keys(outcome.removed);
+    let done = words::participle(&flush.mode);
     let cut = match flush.state.as_str() {
         "interrupted" => "Interrupted",
         "failed" => "Failed",
@@ -60,11 +64,11 @@ fn ended_sentence(flush: &FlushPage) -> AnyView {
     };
     let lead = match outcome.removed_at_most.filter(|most| *most > outcome.removed) {
         Some(most) => {
-            let range = format!("at least {removed} {noun} and at most {} were removed", write::count(most));
+            let range = format!("at least {keys} and at most {} were {done}", write::count(most));
             if cut.is_empty() { range.replacen("at least", "At least", 1) } else { format!("{cut}: {range}") }
         }
-        None if cut.is_empty() => format!("Removed {removed} {noun}"),
-        None => format!("{cut} after {removed} {noun} were removed"),
+        None if cut.is_empty() => words::done(flush, &keys),
+        None => format!("{cut} after {keys} were {done}"),
     };
     view! { <strong>{lead}</strong>{super::under_scope(flush)}"." }.into_any()
 }
@@ -105,16 +109,29 @@ fn facts(flush: &FlushPage, outcome: &Outcome) -> AnyView {
     let planned = flush.plan.as_ref().map_or_else(|| write::NONE.to_owned(), |plan| write::count(plan.matched));
     let classes: Vec<String> = outcome.failed_by_class.iter().map(|(class, count)| format!("{class} {}", write::count(*count))).collect();
     let (left_name, left, left_note) = match (outcome.residue, outcome.proven) {
+        (None, _) if outcome.generation.is_some() => ("Left over", write::NONE.to_owned(), "old keys expire by themselves"),
         (None, _) => ("Left over", write::NONE.to_owned(), "not verified"),
+        (Some(residue), _) if outcome.sampled.is_some() => ("Outlive the window", write::count(residue), ""),
         (Some(residue), true) => ("Written again since", write::count(residue), "by a complete scan after the end"),
         (Some(residue), false) => ("Left over", write::count(residue), "the scan was disturbed: some may be older"),
     };
+    let (head, gone, gone_note) = words::heads(&flush.mode);
+    let left_note = outcome.sampled.filter(|_| outcome.residue.is_some()).map_or_else(
+        || left_note.to_owned(),
+        |sampled| {
+            format!(
+                "of {} sampled{}",
+                write::count(sampled),
+                if outcome.proven { ", so written since" } else { "; the scan was disturbed" }
+            )
+        },
+    );
     let removed_note = outcome.removed_at_most.filter(|most| *most > outcome.removed).map(|most| format!("at most {}", write::count(most)));
     view! {
         <dl class="facts">
             <div class="big"><dt>"Planned"</dt><dd>{planned}</dd></div>
-            <div class="big"><dt>{if removed_note.is_some() { "Removed, at least" } else { "Removed" }}</dt><dd>{write::count(outcome.removed)}<small class="quiet">{removed_note}</small></dd></div>
-            <div class="big"><dt>"Already gone"</dt><dd>{write::count(outcome.gone)}<small class="quiet">"expired on the way"</small></dd></div>
+            <div class="big"><dt>{if removed_note.is_some() { format!("{head}, at least") } else { head.to_owned() }}</dt><dd>{write::count(outcome.removed)}<small class="quiet">{removed_note}</small></dd></div>
+            <div class="big"><dt>{gone}</dt><dd>{write::count(outcome.gone)}<small class="quiet">{gone_note}</small></dd></div>
             <div class="big"><dt>"Failed"</dt><dd>{write::count(outcome.failed)}<small class="quiet">{classes.join(", ")}</small></dd></div>
             <div class="big"><dt>{left_name}</dt><dd>{left}<small class="quiet">{left_note}</small></dd></div>
         </dl>

@@ -10,8 +10,18 @@ use crate::ui::components::write;
 use chrono::{DateTime, Utc};
 use leptos::prelude::*;
 
-/// The page's `main`. `target` and `scope` come from the link that led here.
-pub fn main(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &str) -> AnyView {
+/// What the link that led here brings; empty where it brings nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanWanted<'a> {
+    pub target: &'a str,
+    pub scope: &'a str,
+    pub kind: &'a str,
+    pub mode: &'a str,
+    pub window_s: &'a str,
+}
+
+/// The page's `main`.
+pub fn main(model: &PlanPage, refusal: Option<&Refusal>, wanted: &PlanWanted<'_>) -> AnyView {
     let refusal = form::of(refusal, "plan");
     let notes = [
         "what may be touched",
@@ -22,7 +32,7 @@ pub fn main(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &s
     ];
     let ask = match &model.cannot {
         Some(sentence) => notice(Tone::Plain, Glyph::Lock, sentence.clone()),
-        None => plan_form(model, refusal, target, scope),
+        None => plan_form(model, refusal, wanted),
     };
     view! {
         <main id="main" class="page flush" data-state="new">
@@ -41,9 +51,9 @@ pub fn main(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &s
     .into_any()
 }
 
-fn plan_form(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &str) -> AnyView {
+fn plan_form(model: &PlanPage, refusal: Option<&Refusal>, wanted: &PlanWanted<'_>) -> AnyView {
     let first = model.targets.first().map_or("", |target| target.name.as_str());
-    let chosen = form::typed(refusal, "target", if target.is_empty() { first } else { target });
+    let chosen = form::typed(refusal, "target", if wanted.target.is_empty() { first } else { wanted.target });
     let targets: Vec<AnyView> = model
         .targets
         .iter()
@@ -60,7 +70,18 @@ fn plan_form(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &
         .collect();
     let templates: Vec<AnyView> =
         model.templates.iter().map(|template| view! { <option value=template.clone()></option> }.into_any()).collect();
-    let kind = form::typed(refusal, "scope_kind", "");
+    let kind = form::typed(refusal, "scope_kind", wanted.kind);
+    let mode = form::typed(refusal, "mode", if wanted.mode.is_empty() { "flush" } else { wanted.mode });
+    let window = form::typed(refusal, "window_s", if wanted.window_s.is_empty() { "600" } else { wanted.window_s });
+    let choice = |value: &'static str, name: &'static str, hint: &'static str| {
+        view! {
+            <label class="choice">
+                <input type="radio" name="mode" value=value checked=mode == value/>
+                <span><b>{name}</b><span class="hint">" "{hint}</span></span>
+            </label>
+        }
+        .into_any()
+    };
     let pace = form::typed(refusal, "pace", "normal");
     let option = |value: &'static str, chosen: &str, words: &'static str| {
         view! { <option value=value selected=value == chosen>{words}</option> }.into_any()
@@ -76,7 +97,7 @@ fn plan_form(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &
                     id="scope"
                     name="scope"
                     list="templates"
-                    value=form::typed(refusal, "scope", scope)
+                    value=form::typed(refusal, "scope", wanted.scope)
                     maxlength="4096"
                     autocomplete="off"
                     spellcheck="false"
@@ -108,10 +129,21 @@ fn plan_form(model: &PlanPage, refusal: Option<&Refusal>, target: &str, scope: &
                     </select>
                 </div>
             </div>
-            <input type="hidden" name="mode" value="flush"/>
+            <fieldset>
+                <legend>"Mode, gentlest first"</legend>
+                <div class="choices">
+                    {choice("version", "Version bump", "raises the prefix's generation key, where it declares one; old keys expire by themselves.")}
+                    {choice("soft", "Soft flush", "each key expires at a random moment in the window, never later than its own; readers see old values until then.")}
+                    {choice("flush", "Flush", "removes now; every key is rebuilt on its next read.")}
+                </div>
+            </fieldset>
+            <div class="field narrow-field">
+                <label for="window">"Window of a soft flush, seconds"</label>
+                <input class="short" id="window" name="window_s" inputmode="numeric" value=window autocomplete="off" aria-invalid=form::invalid(refusal, "window_s")/>
+            </div>
             <div class="actions">
                 <button class="btn btn-primary" type="submit">"Preview the plan"</button>
-                <span class="hint">"Nothing is removed. Flush removes with "<code>"UNLINK"</code>"; every key is rebuilt on its next read."</span>
+                <span class="hint">"Nothing is changed. The plan compares the modes and advises one."</span>
             </div>
         </form>
     }
@@ -199,7 +231,7 @@ pub fn table(flushes: &[FlushLine], now: DateTime<Utc>) -> AnyView {
             view! {
                 <tr>
                     <th scope="row" class="nowrap"><a href=href>{write::time(flush.at, now)}</a></th>
-                    <td>{code(&flush.scope)}<small class="quiet">{format!("on {}, {}", flush.target, flush.mode)}</small></td>
+                    <td>{code(&flush.scope)}<small class="quiet">{format!("on {}, mode {}", flush.target, flush.mode)}</small></td>
                     <td>{flush.by.clone()}<small class="quiet">{flush.reason.clone()}</small></td>
                     <td class="num">{if removed { write::NONE.to_owned() } else { write::count(flush.removed) }}<small class="quiet">{flush.planned.map(|planned| format!("of {}", write::count(planned)))}</small></td>
                     <td class="num w3">{flush.residue.map_or_else(|| write::NONE.to_owned(), write::count)}</td>
@@ -216,7 +248,7 @@ pub fn table(flushes: &[FlushLine], now: DateTime<Utc>) -> AnyView {
                 <caption class="vh">"Flushes, newest first"</caption>
                 <thead>
                     <tr>
-                        <th scope="col">"Planned"</th><th scope="col">"Scope"</th><th scope="col">"By, why"</th><th scope="col" class="num">"Removed"</th>
+                        <th scope="col">"Planned"</th><th scope="col">"Scope"</th><th scope="col">"By, why"</th><th scope="col" class="num">"Keys"</th>
                         <th scope="col" class="num w3">"Written since"</th><th scope="col">"State"</th><th scope="col">"Verdict"</th>
                     </tr>
                 </thead>

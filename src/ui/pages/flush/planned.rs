@@ -1,9 +1,10 @@
 //! A plan: what would go, what it would cost, what the server checked; and the confirmation, the only danger zone of the product.
 
+use super::words;
 use crate::domain::refusal::Refusal;
 use crate::server::service::flush::{FlushPage, Plan, Weight};
 use crate::ui::components::key::code;
-use crate::ui::components::state::{Glyph, Tone, glyph, notice};
+use crate::ui::components::state::{Glyph, Tone, glyph, notice, state};
 use crate::ui::components::{cells, form, write};
 use chrono::TimeDelta;
 use leptos::prelude::*;
@@ -13,11 +14,11 @@ pub fn head(flush: &FlushPage) -> AnyView {
     let Some(plan) = &flush.plan else { return ().into_any() };
     let now = flush.as_of;
     let least = if plan.at_least { "at least " } else { "" };
-    let noun = if plan.matched == 1 { "key" } else { "keys" };
+    let count = format!("{least}{}", words::keys(plan.matched));
     let whose = if flush.mine { "yours alone, used once".to_owned() } else { format!("of {}, for them alone", flush.author) };
     view! {
         <h1 class="sentence">
-            <strong>{format!("This would remove {least}{} {noun}", write::count(plan.matched))}</strong>{super::under_scope(flush)}". Nothing has been removed yet."
+            <strong>{format!("This would {}", words::act(flush, &count))}</strong>{super::under_scope(flush)}". "{words::nothing_yet(flush)}
         </h1>
         <p class="under">
             <span>"Plan "{code(&plan.digest)}", "{whose}</span>" "
@@ -38,7 +39,8 @@ pub fn facts(flush: &FlushPage) -> AnyView {
     #[expect(clippy::cast_precision_loss, reason = "shares, shown to two digits")]
     let share = (plan.keyspace > 0).then(|| plan.matched as f64 / plan.keyspace as f64);
     let of = share.map(|share| format!("{} of {}", write::percent(share), write::count(plan.keyspace)));
-    let load = plan.rebuild_load_per_s.map_or_else(|| "unknown".to_owned(), |load| format!("{} /s", write::amount(load)));
+    let load = plan.modes.iter().find(|line| line.chosen).and_then(|line| line.load_per_s);
+    let load = load.map_or_else(|| "unknown".to_owned(), |load| format!("{} /s", write::amount(load)));
     let peak = plan
         .rebuild_peak_per_s
         .map_or_else(|| "no rebuilds seen in a day".to_owned(), |peak| format!("peak of the last day {} /s", write::amount(peak)));
@@ -75,9 +77,65 @@ fn details(flush: &FlushPage) -> AnyView {
     });
     view! {
         {wide}
+        {modes(flush, plan)}
         {checks(plan)}
         <div class="pair">{ttl(plan)}{samples(plan)}</div>
         <div class="pair">{prefixes(plan)}{nodes(plan)}</div>
+    }
+    .into_any()
+}
+
+/// The modes beside each other, and which is the gentlest that will do.
+pub fn modes(flush: &FlushPage, plan: &Plan) -> AnyView {
+    let rows: Vec<AnyView> = plan
+        .modes
+        .iter()
+        .map(|line| {
+            let what = match line.mode.as_str() {
+                "soft" => "each key expires at a random moment; readers see old values until then",
+                "version" => "one number is raised; nothing is removed, every read misses at once",
+                _ => "every key is removed now and rebuilt on its next read",
+            };
+            let load = line.load_per_s.map_or_else(|| "unknown".to_owned(), |load| format!("{} /s", write::amount(load)));
+            let chosen = line.chosen.then(|| view! { " "<b>"this plan"</b> });
+            let note = match (&line.cannot, &line.advised) {
+                (Some(why), _) => view! { <span class="quiet">{format!("not possible: {why}")}</span> }.into_any(),
+                (None, Some(why)) => {
+                    view! { {state(Tone::Good, Glyph::In, "advised")}<small class="quiet">{why.clone()}</small> }.into_any()
+                }
+                (None, None) => ().into_any(),
+            };
+            let other = (!line.chosen && line.cannot.is_none() && flush.can.confirm).then(|| {
+                let window = line.window_s.map_or_else(String::new, |seconds| format!("&window_s={seconds}"));
+                let query = format!(
+                    "/flush?target={}&scope={}&kind={}&mode={}{window}",
+                    write::query(&flush.target),
+                    write::query(&flush.scope),
+                    flush.scope_kind,
+                    line.mode
+                );
+                view! { <a href=query>"Plan it so"</a> }
+            });
+            view! {
+                <tr>
+                    <th scope="row">{words::mode(&line.mode, line.window_s)}{chosen}<small class="quiet">{what}</small></th>
+                    <td class="num">{load}</td><td>{note}</td><td>{other}</td>
+                </tr>
+            }
+            .into_any()
+        })
+        .collect();
+    view! {
+        <section class="panel">
+            <div class="panel-head"><h2>"Modes, gentlest first"</h2><span class="sub">"rebuild load predicted from today's reads"</span></div>
+            <div class="scroll" tabindex="0" role="region" aria-label="Modes">
+                <table class="roomy">
+                    <caption class="vh">"Modes, with the rebuild load of each"</caption>
+                    <thead><tr><th scope="col">"Mode"</th><th scope="col" class="num">"Rebuilds at first"</th><th scope="col">"Advice"</th><th scope="col"><span class="vh">"Instead"</span></th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
     }
     .into_any()
 }
@@ -205,7 +263,6 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
     }
     let asks = flush.can.asks;
     let count = write::count(plan.matched);
-    let noun = if plan.matched == 1 { "key" } else { "keys" };
     let field = |id: &'static str, shown: &'static str, name: &'static str, label: &'static str, says: String, numeric: bool| {
         view! {
             <label for=id>{label}</label>
@@ -228,16 +285,15 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
         .into_any()
     };
     view! {
-        {form::refused(confirm, "Nothing was removed.")}
+        {form::refused(confirm, "Nothing was done.")}
         <form class="danger" method="post" action=format!("/flush/{}", write::query(&flush.id)) aria-labelledby="dz" data-error=form::error_code(confirm)>
             <div class="danger-body">
                 <div>
-                    <h2 id="dz">{if asks { "Ask for the removal" } else { "Confirm the removal" }}</h2>
-                    <p class="under">{if asks {
-                        "Another person has 30 minutes to approve exactly this; then you have 15 minutes to start it. Type what the plan shows; the server compares."
-                    } else {
-                        "It cannot be undone. The values come back only when readers rebuild them. Type what the plan shows; the server compares."
-                    }}</p>
+                    <h2 id="dz">{format!("{} {}", if asks { "Ask for" } else { "Confirm" }, words::noun(flush))}</h2>
+                    <p class="under">
+                        {if asks { "Another person has 30 minutes to approve exactly this; then you have 15 minutes to start it." } else { words::consequence(flush) }}
+                        " Type what the plan shows; the server compares."
+                    </p>
                 </div>
                 <div class="typed">
                     <span class="th"></span><span class="th">"The plan says"</span><span class="th">"You type"</span>
@@ -260,7 +316,7 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
             </div>
             <div class="danger-end">
                 <a class="btn" href="/flush">"Drop this plan"</a>
-                <button class="btn btn-danger" type="submit">{format!("{} {count} {noun} under ", if asks { "Ask to remove" } else { "Remove" })}{code(&flush.scope)}</button>
+                <button class="btn btn-danger" type="submit">{if asks { format!("Ask to {} under ", words::act(flush, &words::keys(plan.matched))) } else { format!("{} under ", words::button(flush, &words::keys(plan.matched))) }}{code(&flush.scope)}</button>
             </div>
         </form>
     }

@@ -1,5 +1,6 @@
 //! A flush at work: progress, rate, time left, what bystanders feel, what is committed.
 
+use super::words;
 use crate::server::service::flush::{AuditLine, FlushPage, Progress};
 use crate::ui::components::chart::{Chart, Format, Line, figure};
 use crate::ui::components::write;
@@ -12,7 +13,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
     let now = flush.as_of;
     let Some(progress) = &flush.progress else {
         return view! {
-            <h1 class="sentence"><strong>"Starting."</strong>" The intent is committed; the first keys of "{write::count(planned)}{super::under_scope(flush)}" go next."</h1>
+            <h1 class="sentence"><strong>"Starting."</strong>" The intent is committed; the first of "{words::keys(planned)}{super::under_scope(flush)}" come next."</h1>
         }
         .into_any();
     };
@@ -20,8 +21,10 @@ pub fn head(flush: &FlushPage) -> AnyView {
     let lead = match flush.state.as_str() {
         _ if progress.paused => "Paused: Postgres does not take the progress, so nothing more is sent.",
         "paused" => "Paused.",
-        "verifying" => "Removed; verifying by a fresh scan.",
+        "verifying" => "All sent; verifying by a fresh scan.",
         "starting" => "Starting.",
+        _ if flush.mode == "soft" => "Bringing expiries forward.",
+        _ if flush.mode == "version" => "Raising the generation.",
         _ => "Removing.",
     };
     let rate = progress
@@ -34,7 +37,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
         view! { <span>{format!("about {} left", write::span(TimeDelta::seconds(whole)))}</span>" " }
     });
     view! {
-        <h1 class="sentence"><strong>{lead}</strong>{format!(" {} of {} keys", write::count(dealt), write::count(planned))}{super::under_scope(flush)}" are gone."</h1>
+        <h1 class="sentence"><strong>{lead}</strong>{format!(" {} of {}", write::count(dealt), words::keys(planned))}{super::under_scope(flush)}" dealt with."</h1>
         <p class="under"><span>{format!("{} elapsed", write::span(now - progress.started_at))}</span>" "{left}{rate}<span>{format!("{} pace", flush.pace)}</span></p>
     }
     .into_any()
@@ -83,8 +86,8 @@ pub fn bar(flush: &FlushPage) -> Option<AnyView> {
                     <svg width="100%" height="14" aria-hidden="true" inner_html=drawn></svg>
                 </div>
                 <p class="progress-note">
-                    <span><i class="sw"></i>{format!("{} removed", write::count(progress.removed))}</span>
-                    <span><i class="sw sw-gone"></i>{format!("{} already gone", write::count(progress.gone))}</span>
+                    <span><i class="sw"></i>{format!("{} {}", write::count(progress.removed), words::participle(&flush.mode))}</span>
+                    <span><i class="sw sw-gone"></i>{format!("{} {}", write::count(progress.gone), words::heads(&flush.mode).1.to_lowercase())}</span>
                     <span>{format!("{} failed", write::count(progress.failed))}</span>
                     <span>{format!("{done} of the plan")}{scanned}</span>
                 </p>

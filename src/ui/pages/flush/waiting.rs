@@ -1,5 +1,6 @@
 //! A wide flush that waits: for a second person, who has to be able to decide on a phone, and then for its requester's start.
 
+use super::words;
 use crate::domain::refusal::Refusal;
 use crate::server::service::flush::{Approval, FlushPage};
 use crate::ui::components::key::code;
@@ -11,13 +12,13 @@ use leptos::prelude::*;
 pub fn head(flush: &FlushPage) -> AnyView {
     let (Some(plan), Some(approval)) = (&flush.plan, &flush.approval) else { return ().into_any() };
     let now = flush.as_of;
-    let keys = format!("{} {}", write::count(plan.matched), if plan.matched == 1 { "key" } else { "keys" });
+    let keys = words::keys(plan.matched);
     let until = |until: chrono::DateTime<chrono::Utc>| {
         let left = if until > now { format!(", in {}", write::span(until - now)) } else { String::new() };
         view! { {write::time_exact(until, now)}{left} }
     };
     let asked = flush.confirmation.as_ref().map(|confirmation| view! { <span>"asked "{write::time_exact(confirmation.at, now)}</span>" " });
-    let how = format!("mode {}, {} pace, at most {} keys", flush.mode, flush.pace, write::count(approval.cap));
+    let how = format!("mode {}, {} pace, at most {}", words::mode(&flush.mode, flush.window_s), flush.pace, words::keys(approval.cap));
     if let Some(start_until) = approval.start_until {
         let by = match (&approval.decision, &approval.break_glass) {
             (Some(decision), _) => format!("Approved by {}", decision.by),
@@ -25,13 +26,13 @@ pub fn head(flush: &FlushPage) -> AnyView {
         };
         let next = if flush.can.start { "You can start it now." } else { "It waits for its start." };
         return view! {
-            <h1 class="sentence"><strong>{by}</strong>": removing "<strong>{keys}</strong>{super::under_scope(flush)}". "{next}" Nothing has been removed yet."</h1>
+            <h1 class="sentence"><strong>{by}</strong>": "<strong>{words::acting(flush, &keys)}</strong>{super::under_scope(flush)}". "{next}" "{words::nothing_yet(flush)}</h1>
             <p class="under">{asked}<span>"the approval expires "{until(start_until)}</span>" "<span>{how}</span></p>
         }
         .into_any();
     }
     view! {
-        <h1 class="sentence"><strong>{format!("{} asks to remove {keys}", flush.author)}</strong>{super::under_scope(flush)}". Nothing has been removed yet."</h1>
+        <h1 class="sentence"><strong>{format!("{} asks to {}", flush.author, words::act(flush, &keys))}</strong>{super::under_scope(flush)}". "{words::nothing_yet(flush)}</h1>
         <p class="under">{asked}<span>"the request expires "{until(approval.approve_until)}</span>" "<span>{how}</span></p>
     }
     .into_any()
@@ -50,6 +51,7 @@ pub fn body(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
         {form::refused(refusal, "Not done.")}
         {flush.can.start.then(|| start(flush, refusal))}
         {notice(Tone::Warn, Glyph::Risk, asked)}
+        {super::planned::modes(flush, plan)}
         {super::planned::checks(plan)}
         {super::planned::prefixes(plan)}
         {super::planned::samples(plan)}
@@ -86,9 +88,8 @@ fn action(flush: &FlushPage) -> String {
     format!("/flush/{}", write::query(&flush.id))
 }
 
-fn removing(flush: &FlushPage) -> String {
-    let keys = flush.plan.as_ref().map_or(0, |plan| plan.matched);
-    format!("{} {}", write::count(keys), if keys == 1 { "key" } else { "keys" })
+fn all(flush: &FlushPage) -> String {
+    words::keys(flush.plan.as_ref().map_or(0, |plan| plan.matched))
 }
 
 fn decide(flush: &FlushPage, approval: &Approval, refusal: Option<&Refusal>) -> AnyView {
@@ -99,8 +100,8 @@ fn decide(flush: &FlushPage, approval: &Approval, refusal: Option<&Refusal>) -> 
                     <h2 id="ap">"Approve exactly this"</h2>
                     <p class="under">
                         {format!(
-                            "Bound to target, servers, scope, mode, pace, plan, count, reason and a cap of {} keys. If any of them changes, your approval is void. {} then has 15 minutes to start it.",
-                            write::count(approval.cap),
+                            "Bound to target, servers, scope, mode, pace, plan, count, reason and a cap of {}. If any of them changes, your approval is void. {} then has 15 minutes to start it.",
+                            words::keys(approval.cap),
                             flush.author,
                         )}
                     </p>
@@ -109,7 +110,7 @@ fn decide(flush: &FlushPage, approval: &Approval, refusal: Option<&Refusal>) -> 
                 <input type="hidden" name="scope_hash" value=approval.hash.clone()/>
             </div>
             <div class="danger-end">
-                <button class="btn btn-danger" type="submit" name="do" value="approve">{format!("Approve removing {} under ", removing(flush))}{code(&flush.scope)}</button>
+                <button class="btn btn-danger" type="submit" name="do" value="approve">{format!("Approve {} under ", words::acting(flush, &all(flush)))}{code(&flush.scope)}</button>
             </div>
         </form>
         <form class="card fields no-print" method="post" action=action(flush) aria-labelledby="rj" data-error=form::error_code(refusal)>
@@ -129,11 +130,11 @@ fn start(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
     view! {
         <form class="danger no-print" method="post" action=action(flush) aria-labelledby="st" data-error=form::error_code(refusal)>
             <div class="danger-body">
-                <h2 id="st">"Start the removal"</h2>
-                <p class="under">"It cannot be undone. Everything is checked once more; where there are many more keys by now, nothing is removed and you confirm the new count."</p>
+                <h2 id="st">{format!("Start {}", words::noun(flush))}</h2>
+                <p class="under">{words::consequence(flush)}" Everything is checked once more; where there are many more keys by now, nothing is done and you confirm the new count."</p>
             </div>
             <div class="danger-end">
-                <button class="btn btn-danger" type="submit" name="do" value="start">{format!("Remove {} under ", removing(flush))}{code(&flush.scope)}</button>
+                <button class="btn btn-danger" type="submit" name="do" value="start">{format!("{} under ", words::button(flush, &all(flush)))}{code(&flush.scope)}</button>
             </div>
         </form>
     }
