@@ -59,10 +59,10 @@ impl Window {
         let mut sha = Sha256::new();
         sha.update(seed.to_be_bytes());
         sha.update(key);
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(sha.finalize());
+        let number = sha.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         let choices = self.millis() - Self::SOONEST_MS + 1;
         // The remainder of 2⁶⁴ by at most 86.4 million is uniform to one in 10¹¹.
-        Self::SOONEST_MS + u64::from_be_bytes([a, b, c, d, e, f, g, h]) % choices
+        Self::SOONEST_MS + number % choices
     }
 }
 
