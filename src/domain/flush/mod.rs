@@ -3,6 +3,7 @@
 
 mod advice;
 mod approval;
+mod brake;
 mod confirm;
 mod credit;
 mod mode;
@@ -15,6 +16,7 @@ mod wide;
 
 pub use advice::{Advice, AdviceFacts, advise, load_per_s};
 pub use approval::{Approval, ApprovalError, ApprovedPlan, Bound, BrokenGlass, Rejection, Request, ScopeHash};
+pub use brake::{Brake, BrakeLimits, Braked, FELT_OVER, Felt, PING_EVERY, felt_at};
 pub use confirm::{ConfirmError, ConfirmedPlan, Plan, Typed, same_count, same_text};
 pub use credit::{Credit, GRANT_FIRST, GRANT_MAX, GRANT_MIN, Grant, first_grant};
 pub use mode::{Mode, NoMode, Window, done};

@@ -45,12 +45,13 @@ impl Pace {
         }
     }
 
-    /// How long to leave the server alone after a step of that length.
-    pub fn rest(self, step: Duration) -> Duration {
-        match self {
-            Self::Fast | Self::Normal => Duration::ZERO,
-            Self::Gentle => step,
-        }
+    /// How long to leave the server alone after a step of that length, where the brake has halved the pace so many times.
+    pub fn rest(self, step: Duration, halved: u32) -> Duration {
+        let duty = match self {
+            Self::Fast | Self::Normal => 1,
+            Self::Gentle => 2,
+        };
+        step * ((duty << halved.min(8)) - 1)
     }
 }
 
@@ -111,6 +112,8 @@ mod tests {
     #[test]
     fn gentle_leaves_the_server_alone_half_of_the_time() {
         let step = Pace::Gentle.step();
-        assert_eq!(Pace::Gentle.rest(step), step);
+        assert_eq!(Pace::Gentle.rest(step, 0), step);
+        assert_eq!(Pace::Normal.rest(step, 0), Duration::ZERO);
+        assert_eq!((Pace::Normal.rest(step, 1), Pace::Gentle.rest(step, 2)), (step, step * 7), "each halving doubles the whole");
     }
 }

@@ -1,10 +1,12 @@
 //! `[[target]]`: where each Redis is, who flushes it, and what may never be flushed.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::document::{At, Table};
 use super::load::TargetUrls;
 use super::types::{Approvals, Location, Login, Secret, Target, Tls};
+use crate::domain::flush::BrakeLimits;
 use crate::domain::prefix::unescape;
 
 /// How many flushes an hour may be allowed.
@@ -63,6 +65,9 @@ fn target(table: Table<'_, '_>, urls: TargetUrls, max_flushes_per_hour: u32) -> 
         if found.value && target.approvals == Approvals::Never {
             table.warning(found.line, "`break_glass` has no effect where `approvals` is \"never\": nobody has to be asked");
         }
+    }
+    if let Some(limits) = table.table("brake", "`brake` of a target") {
+        target.brake = brake(limits);
     }
     if let Some(found) = table.integer("max_flushes_per_hour", MAX_FLUSHES) {
         target.max_flushes_per_hour = u32::try_from(found.value).unwrap_or(u32::MAX);
@@ -186,6 +191,26 @@ fn identity(table: &Table<'_, '_>, needed: bool) -> Option<Login> {
         table.missing("password_file", if needed { example } else { "password_file = \"sw_read.secret\"" });
     }
     user.zip(password).map(|(user, password)| Login { user: user.value.to_owned(), password: password.value })
+}
+
+fn brake(table: Table<'_, '_>) -> BrakeLimits {
+    let mut limits = BrakeLimits::default();
+    for (key, limit, least, most) in [
+        ("bystander", &mut limits.bystander, Duration::from_millis(1), Duration::from_secs(1)),
+        ("stop_after", &mut limits.stop_after, Duration::from_secs(1), Duration::from_mins(1)),
+    ] {
+        let Some(found) = table.duration(key) else { continue };
+        if (least..=most).contains(&found.value) {
+            *limit = found.value;
+        } else {
+            table.problem(found.line, format!("`{key}` of `brake` is from \"{least:?}\" to \"{}s\"", most.as_secs()));
+        }
+    }
+    if let Some(found) = table.share("rebuild_failures", true) {
+        limits.rebuild_failures = found.value;
+    }
+    table.finish();
+    limits
 }
 
 fn tls(table: Table<'_, '_>) -> Tls {

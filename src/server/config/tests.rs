@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::domain::flush::BrakeLimits;
 use crate::domain::metric::Bucket;
 use crate::domain::policy::Tier;
 
@@ -131,6 +132,18 @@ fn a_generation_stands_apart_from_what_is_flushed_and_protected() {
         ("\"gen user\"", "1 to 1,024"),
     ] {
         assert!(problems(key).unwrap_err().contains(said), "{key}");
+    }
+}
+
+#[test]
+fn a_brake_has_limits_of_its_own() {
+    let brake =
+        |text: &str| read(&format!("{TARGET}{text}\n")).map(|config| config.targets[0].brake).map_err(|problems| problems.to_string());
+    assert_eq!(brake(""), Ok(BrakeLimits::default()));
+    let own = brake("brake = { bystander = \"2ms\", stop_after = \"10s\", rebuild_failures = 0.2 }").unwrap();
+    assert_eq!((own.bystander.as_millis(), own.stop_after.as_secs(), own.rebuild_failures), (2, 10, 0.2));
+    for (wrong, said) in [("bystander = \"2s\"", "from"), ("stop_after = \"0s\"", "from"), ("speed = 1", "speed")] {
+        assert!(brake(&format!("brake = {{ {wrong} }}")).unwrap_err().contains(said), "{wrong}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::contract::Contract;
+use crate::domain::flush::BrakeLimits;
 use crate::domain::metric::Bucket;
 use crate::domain::policy::{Objective, Thresholds, Tier, TtlPolicy};
 use crate::domain::prefix::{DEFAULT_DELIMITER, Families, Template};
@@ -79,6 +80,8 @@ pub struct Target {
     pub approvals: Approvals,
     /// One admin alone may go on with a wide flush.
     pub break_glass: bool,
+    /// When a flush slows down, and stops, because others suffer.
+    pub brake: BrakeLimits,
     /// In an hour, by everybody together.
     pub max_flushes_per_hour: u32,
     /// The byte between segments of this target's keys.
@@ -271,6 +274,7 @@ impl Target {
             max_keys: Config::DEFAULT_MAX_KEYS,
             approvals: Approvals::default(),
             break_glass: false,
+            brake: BrakeLimits::default(),
             max_flushes_per_hour: Config::DEFAULT_MAX_FLUSHES_PER_HOUR,
             delimiter: DEFAULT_DELIMITER,
             line: 0,

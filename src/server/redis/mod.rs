@@ -5,6 +5,7 @@
 //! nothing may stand between two steps. Never sent, by anything: `KEYS`, `FLUSH*`, `DEL`, `EVAL`, `SWAPDB`.
 
 mod acl;
+mod bystander;
 mod connect;
 mod endpoint;
 mod engine;
@@ -14,6 +15,7 @@ mod scan;
 mod topology;
 
 pub use acl::acl_line;
+pub use bystander::{Bystanders, WorstFelt};
 pub use connect::Fault;
 pub use endpoint::{Certificates, Endpoint};
 pub use engine::{Answers, Deed, End, Gate, NodeAnswers, Report, Stop, Work, bump, remove};

@@ -1,5 +1,6 @@
 //! Reading the keys of a scope: how many there are, of which families, how large and how long they still live. Reads only.
 
+use super::bystander::{Bystanders, beside};
 use super::connect::{Fault, Link};
 use super::endpoint::Endpoint;
 use super::keys::{Seen, is_versioned};
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 const SAMPLE: usize = 1_000;
 /// Steps between two measurements of the round trip.
 const PING_EVERY: u32 = 256;
+/// Answers that a bystander's median rests on at least, and how long after the beginning they are waited for.
+const FELT_LEAST: u64 = 10;
+const FELT_WITHIN: Duration = Duration::from_millis(500);
 
 /// What is counted and how.
 pub struct Survey<'a> {
@@ -24,6 +28,8 @@ pub struct Survey<'a> {
     pub within: Duration,
     /// Asked between steps; true ends the scan.
     pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Who feels it meanwhile.
+    pub bystanders: Option<&'a Bystanders>,
 }
 
 /// What a scan found.
@@ -84,6 +90,8 @@ pub struct Surveyed {
     pub measured: Vec<Sampled>,
     /// In the order of their addresses.
     pub nodes: Vec<NodeCensus>,
+    /// What others felt in the median, where that was asked.
+    pub felt: Option<Duration>,
 }
 
 /// Who holds the keys, as found when the scan began.
@@ -139,22 +147,33 @@ pub fn survey(endpoint: &Endpoint, ask: &Survey<'_>, measured: bool) -> Result<S
     let mut topology = endpoint.resolve()?;
     let mut identity = identity(&mut topology, endpoint.db())?;
     let fingerprint = topology.fingerprint;
-    let found: Vec<_> = std::thread::scope(|threads| {
-        let scans: Vec<_> = topology
-            .masters
-            .into_iter()
-            .map(|mut master| {
-                threads.spawn(move || {
-                    let census = survey_node(&mut master.link, ask)?;
-                    let sample = if measured { master.link.measure(&census.sample)? } else { Vec::new() };
-                    let (address, run_id) = (master.node.address(), master.run_id);
-                    Ok((NodeCensus { address, run_id, keys: master.keys, matched: census.matched }, census, sample))
+    let nodes: Vec<_> = topology.masters.iter().map(|master| master.node.clone()).collect();
+    let found: Vec<_> = beside(ask.bystanders, &nodes, || {
+        let found = std::thread::scope(|threads| {
+            let scans: Vec<_> = topology
+                .masters
+                .into_iter()
+                .map(|mut master| {
+                    threads.spawn(move || {
+                        let census = survey_node(&mut master.link, ask)?;
+                        let sample = if measured { master.link.measure(&census.sample)? } else { Vec::new() };
+                        let (address, run_id) = (master.node.address(), master.run_id);
+                        Ok((NodeCensus { address, run_id, keys: master.keys, matched: census.matched }, census, sample))
+                    })
                 })
-            })
-            .collect();
-        scans.into_iter().map(|scan| scan.join().unwrap_or(Err(Fault::Garbled))).collect()
+                .collect();
+            scans.into_iter().map(|scan| scan.join().unwrap_or(Err(Fault::Garbled))).collect()
+        });
+        // A scan may be over before a bystander has felt anything.
+        while ask.bystanders.is_some_and(|bystanders| bystanders.least_answered().is_none_or(|answers| answers < FELT_LEAST))
+            && begun.elapsed() < FELT_WITHIN
+            && !(ask.stop)()
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        found
     });
-    let mut all = Surveyed { identity: identity.clone(), census: Census::empty(ask), measured: Vec::new(), nodes: Vec::new() };
+    let mut all = Surveyed { identity: identity.clone(), census: Census::empty(ask), measured: Vec::new(), nodes: Vec::new(), felt: None };
     all.census.complete = true;
     let found = found.into_iter().collect::<Result<Vec<_>, Fault>>()?;
     let matched: u64 = found.iter().map(|(node, ..)| node.matched).sum();
@@ -172,6 +191,7 @@ pub fn survey(endpoint: &Endpoint, ask: &Survey<'_>, measured: bool) -> Result<S
         all.nodes.push(node);
     }
     all.nodes.sort_by(|a, b| a.address.cmp(&b.address));
+    all.felt = ask.bystanders.and_then(Bystanders::median);
     all.census.took = begun.elapsed();
     let after = endpoint.resolve()?;
     if after.fingerprint != fingerprint {
@@ -206,7 +226,7 @@ fn survey_node(link: &mut Link, survey: &Survey<'_>) -> Result<Census, Fault> {
         census.complete = next == 0;
         let ends = census.complete || (survey.stop)() || begun.elapsed() >= survey.within;
         if !ends {
-            std::thread::sleep(survey.pace.rest(took));
+            std::thread::sleep(survey.pace.rest(took, 0));
             steps += 1;
             if steps.is_multiple_of(PING_EVERY) {
                 link.ping()?;

@@ -1,6 +1,7 @@
 //! Flushes over plain forms, against real Postgres and Redis: what goes, what stays, what is refused, and what the record says.
 
 mod approval;
+mod brake;
 mod crash;
 mod modes;
 mod refusals;

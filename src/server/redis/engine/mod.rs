@@ -10,6 +10,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+use super::bystander::{Bystanders, beside};
 use super::connect::Fault;
 use super::endpoint::Endpoint;
 use super::keys::Seen;
@@ -39,6 +40,8 @@ pub enum Stop {
     Cap,
     /// The record could not be written until the lease was over.
     RecordLost,
+    /// Others suffered for too long.
+    Braked,
     /// This process ends.
     ShuttingDown,
 }
@@ -49,6 +52,10 @@ pub trait Gate: Sync {
     fn admit(&self, wanted: u64) -> Result<u64, Stop>;
     /// What has been answered so far, in all; `keys` is how many keys that is more than the last time.
     fn answered(&self, keys: u64, so_far: &Answers);
+    /// How often the pace is halved at present.
+    fn halved(&self) -> u32 {
+        0
+    }
 }
 
 /// The engine's counts, true at any moment for what has been answered.
@@ -106,6 +113,8 @@ pub struct Work<'a> {
     pub scope: &'a Scope,
     pub deed: Deed,
     pub pace: Pace,
+    /// Who feels it meanwhile.
+    pub bystanders: Option<&'a Bystanders>,
 }
 
 /// Does the work to all of the scope's keys. Blocks; belongs on a thread of its own.
@@ -174,16 +183,19 @@ impl<G: Gate> Run<'_, G> {
         masters.sort_by_key(|master| master.node.address());
         self.books().nodes =
             masters.iter().map(|master| NodeAnswers { address: master.node.address(), ..NodeAnswers::default() }).collect();
-        let endings: Vec<Ending> = std::thread::scope(|threads| {
-            let threads: Vec<_> = masters
-                .into_iter()
-                .enumerate()
-                .map(|(at, master)| {
-                    let work = NodeRun::new(self, at, master.node, master.run_id);
-                    threads.spawn(move || work.run(permit, master.link, fingerprint))
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or(Ending::Fault(Fault::Garbled))).collect()
+        let nodes: Vec<_> = masters.iter().map(|master| master.node.clone()).collect();
+        let endings: Vec<Ending> = beside(self.work.bystanders, &nodes, || {
+            std::thread::scope(|threads| {
+                let threads: Vec<_> = masters
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, master)| {
+                        let work = NodeRun::new(self, at, master.node, master.run_id);
+                        threads.spawn(move || work.run(permit, master.link, fingerprint))
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap_or(Ending::Fault(Fault::Garbled))).collect()
+            })
         });
         let mut moved = false;
         let mut worst = None;

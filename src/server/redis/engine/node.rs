@@ -190,7 +190,7 @@ impl<'a, G: Gate> NodeRun<'a, G> {
                         (books.count, books.step) = (count, took);
                     });
                     steps += 1;
-                    std::thread::sleep(self.run.work.pace.rest(took));
+                    std::thread::sleep(self.run.work.pace.rest(took, self.run.gate.halved()));
                     if steps.is_multiple_of(PING_EVERY) && under_way.is_empty() {
                         link.ping()?;
                     }

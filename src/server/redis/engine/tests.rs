@@ -101,7 +101,7 @@ fn set_all<'a>(con: &mut redis::Connection, keys: impl IntoIterator<Item = &'a V
 
 fn flush(redis: &OwnRedis, scope: &Scope, pace: Pace, gate: &Open) -> Report {
     let permit = Permit::after_commit(1, 1);
-    remove(&permit, &Work { endpoint: &redis.endpoint(), scope, deed: Deed::Remove, pace }, gate)
+    remove(&permit, &Work { endpoint: &redis.endpoint(), scope, deed: Deed::Remove, pace, bystanders: None }, gate)
 }
 
 /// Bytes that mean something to a glob, to escapes or to a careless program, and a few that do not.
@@ -211,7 +211,15 @@ fn a_large_scope_goes_in_many_steps_and_its_neighbours_stay() {
     let scope = Scope::parse("user:{id}:profile", None, b':', std::slice::from_ref(&family)).unwrap();
     let families = Families::new(vec![family]);
     let counted = |pace| {
-        let ask = Survey { scope: &scope, families: &families, delimiter: b':', pace, within: Duration::from_mins(1), stop: &|| false };
+        let ask = Survey {
+            scope: &scope,
+            families: &families,
+            delimiter: b':',
+            pace,
+            within: Duration::from_mins(1),
+            stop: &|| false,
+            bystanders: None,
+        };
         survey(&redis.endpoint(), &ask, false).unwrap().census
     };
     let before = counted(Pace::Normal);
@@ -237,7 +245,7 @@ fn ttls(con: &mut redis::Connection, keys: &[Vec<u8>]) -> Vec<i64> {
 
 fn expire(endpoint: &Endpoint, scope: &Scope, window_s: u32, gate: &impl Gate) -> Report {
     let deed = Deed::Expire { window: Window::new(window_s).unwrap(), seed: 7 };
-    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope, deed, pace: Pace::Normal }, gate)
+    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope, deed, pace: Pace::Normal, bystanders: None }, gate)
 }
 
 /// χ² over ten parts of the window: 27.9 is the 99.9 % point of nine degrees of freedom, and the seed is fixed.
@@ -321,6 +329,27 @@ fn a_cluster_expires_and_raises_on_whichever_master_has_the_key() {
 }
 
 #[test]
+fn a_bystander_feels_a_stall_as_long_as_it_is() {
+    let redis = OwnRedis::start();
+    let mut con = redis.connect();
+    let bystanders = Bystanders::default();
+    let node = redis.endpoint().resolve().unwrap().masters.remove(0).node;
+    let quiet = beside(Some(&bystanders), std::slice::from_ref(&node), || {
+        wait_until("ten answers", || bystanders.least_answered() >= Some(10));
+        let quiet = bystanders.worst().unwrap();
+        let () = cmd("CLIENT").arg("PAUSE").arg(400).arg("ALL").query(&mut con).unwrap();
+        wait_until("a stall", || bystanders.worst().unwrap().p99 >= Duration::from_millis(300));
+        quiet
+    });
+    assert!(quiet.p50 < Duration::from_millis(100), "{quiet:?}");
+    assert!(bystanders.blind().is_none() && bystanders.median().is_some());
+    drop(redis);
+    let away = Bystanders::default();
+    beside(Some(&away), &[node], || wait_until("a fault", || away.blind().is_some()));
+    assert!(away.worst().is_none(), "nobody knows what others feel of a server that is away");
+}
+
+#[test]
 fn the_gate_is_obeyed_to_the_key() {
     let redis = OwnRedis::start();
     let mut con = redis.connect();
@@ -387,7 +416,7 @@ fn an_identity_without_the_right_to_a_key_fails_that_key_and_says_so() {
     let scope = Scope::parse("cart:2:", None, b':', &[]).unwrap();
     let report = remove(
         &Permit::after_commit(1, 1),
-        &Work { endpoint: &endpoint, scope: &scope, deed: Deed::Remove, pace: Pace::Normal },
+        &Work { endpoint: &endpoint, scope: &scope, deed: Deed::Remove, pace: Pace::Normal, bystanders: None },
         &Open::new(9),
     );
     assert!(matches!(report.end, End::Complete));
@@ -586,7 +615,7 @@ impl Gate for Hold {
 }
 
 fn remove_from(endpoint: &Endpoint, gate: &impl Gate) -> Report {
-    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast }, gate)
+    remove(&Permit::after_commit(1, 1), &Work { endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast, bystanders: None }, gate)
 }
 
 #[test]
@@ -667,7 +696,7 @@ fn a_master_without_a_replica_that_dies_is_a_fault_not_a_complete_flush() {
     let stopping = Impatient(Instant::now());
     let report = remove(
         &Permit::after_commit(1, 1),
-        &Work { endpoint: &endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast },
+        &Work { endpoint: &endpoint, scope: &carts(), deed: Deed::Remove, pace: Pace::Fast, bystanders: None },
         &stopping,
     );
     assert!(matches!(report.end, End::Stopped(Stop::Cancelled) | End::Fault(_)), "{report:?}");

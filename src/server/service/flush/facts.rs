@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub version: String,
     pub scan_ms: u64,
     pub estimated_ms: u64,
+    /// What others felt in the median while it was scanned.
+    pub bystander_ms: Option<f64>,
     /// The key whose number would be raised; only in mode `version`.
     pub generation_key: Option<String>,
     pub rebuild_load_per_s: Option<f64>,

@@ -1,13 +1,17 @@
 //! What the engine's thread and the recorder share: the credit, the counts, the lease's deadline, and the word to stop. The engine asks here
 //! before each batch and waits here while it may send nothing.
 
+use super::brake::{Watch, WatchNode};
 use crate::domain::audit::Actor;
 use crate::domain::flush::{Credit, Grant};
 use crate::server::redis::{Answers, Gate, Stop};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+/// How often a row carries what pages show.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// How long the engine waits before it looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -19,6 +23,8 @@ pub(super) struct Ledger {
     /// A row is due.
     due: Notify,
     begun: Instant,
+    /// How often the pace is halved.
+    halved: AtomicU32,
 }
 
 struct Books {
@@ -29,6 +35,11 @@ struct Books {
     deadline: Instant,
     stop: Option<Stop>,
     cancelled_by: Option<(String, Option<Actor>)>,
+    /// Why the brake stopped it.
+    braked: Option<String>,
+    watch: Watch,
+    /// When what pages show was last given to a row.
+    watch_written: Option<Instant>,
     /// The latest speed: when, and keys answered by then.
     speed: (Instant, u64, f64),
 }
@@ -49,9 +60,12 @@ impl Ledger {
             deadline,
             stop: None,
             cancelled_by: None,
+            braked: None,
+            watch: Watch::default(),
+            watch_written: None,
             speed: (now, 0, 0.0),
         };
-        Arc::new(Self { books: Mutex::new(books), changed: Condvar::new(), due: Notify::new(), begun: now })
+        Arc::new(Self { books: Mutex::new(books), changed: Condvar::new(), due: Notify::new(), begun: now, halved: AtomicU32::new(0) })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -73,6 +87,49 @@ impl Ledger {
     /// Who wants it cancelled, and as what, where that is known.
     pub(super) fn cancelled_by(&self) -> Option<(String, Option<Actor>)> {
         self.books().cancelled_by.clone()
+    }
+
+    /// Others suffered for too long: nothing more goes.
+    pub(super) fn brake(&self, why: String) {
+        self.books().braked.get_or_insert(why);
+        self.stop(Stop::Braked);
+    }
+
+    pub(super) fn braked(&self) -> Option<String> {
+        self.books().braked.clone()
+    }
+
+    pub(super) fn slow_down(&self, halved: u32) {
+        self.halved.store(halved, Ordering::Relaxed);
+    }
+
+    /// What the brake sees, for pages.
+    pub(super) fn watched(&self, watch: &Watch) {
+        self.books().watch.clone_from(watch);
+    }
+
+    /// The same with the masters' counts.
+    pub(super) fn watch(&self) -> Watch {
+        let books = self.books();
+        let nodes = books.answers.nodes.iter().map(|node| WatchNode {
+            address: node.address.clone(),
+            scanned: node.scanned,
+            removed: node.removed,
+            complete: node.complete,
+        });
+        Watch { nodes: nodes.collect(), ..books.watch.clone() }
+    }
+
+    /// The same as JSON, for a row, where a second has passed since the last time.
+    pub(super) fn watch_to_write(&self) -> Option<String> {
+        {
+            let mut books = self.books();
+            if books.watch_written.is_some_and(|at| at.elapsed() < WRITE_EVERY) {
+                return None;
+            }
+            books.watch_written = Some(Instant::now());
+        }
+        serde_json::to_string(&self.watch()).ok()
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {
@@ -179,6 +236,10 @@ impl Gate for LedgerGate {
             self.0.due.notify_one();
             books = self.0.changed.wait_timeout(books, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn halved(&self) -> u32 {
+        self.0.halved.load(Ordering::Relaxed)
     }
 
     fn answered(&self, keys: u64, so_far: &Answers) {

@@ -1,13 +1,14 @@
 //! The read models of the flush pages, from the store, from what runs in this process, and from the audit.
 
+use super::brake::Watch;
 use super::can::can;
 use super::facts::Facts;
 use super::judge::Judgement;
 use super::ledger::Ledger;
 use super::modes::compared;
 use super::pages::{
-    Approval, AuditLine, Check, Confirmation, Decision, FlushLine, FlushPage, Happened, Outcome, Plan, PlanNode, PlanPage, Price, Progress,
-    TargetChoice, TouchedPrefix, Unit, Verdict, Weight,
+    Approval, AuditLine, Check, Confirmation, Decision, FlushLine, FlushPage, Happened, NodeProgress, Outcome, Plan, PlanNode, PlanPage,
+    Price, Progress, TargetChoice, TouchedPrefix, Unit, Verdict, Weight,
 };
 use super::record::in_time;
 use super::recorder::Earlier;
@@ -18,7 +19,7 @@ use crate::domain::operator::{Permission, Viewer};
 use crate::domain::prefix::{Families, escape};
 use crate::error::Error;
 use crate::server::config::{Approvals, Config, Location};
-use crate::server::service::figures::RateFigure;
+use crate::server::service::figures::{Point, RateFigure, Series};
 use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::server::store::audit::{self, Filter};
@@ -346,7 +347,7 @@ fn plan(config: &Config, viewer: &Viewer, flush: &Flush, facts: &Facts, matched:
             .collect(),
         estimated_ms: facts.estimated_ms,
         rebuild_peak_per_s: facts.rebuild_peak_per_s,
-        bystander_ms: None,
+        bystander_ms: facts.bystander_ms,
         generation_key: facts.generation_key.clone(),
         modes: compared(flush, facts, matched),
         wide: flush.is_wide(),
@@ -441,6 +442,9 @@ fn progress(flush: &Flush, state: State, here: Here<'_>) -> Option<Progress> {
     let live = |stored: u64, live: fn(&crate::server::redis::Answers) -> u64| answers.as_ref().map_or(stored, live).max(stored);
     let (removed, gone, failed) =
         (live(flush.removed, |now| now.removed), live(flush.gone, |now| now.gone), live(flush.failed, |now| now.failed));
+    let classes = answers.as_ref().map_or_else(|| by_class(flush), |now| now.failed_by_class.clone());
+    let watch = here.map_or_else(|| Watch::read(flush.watch.as_deref()), |(ledger, _)| ledger.watch());
+    let facts = Facts::read(flush.plan.as_deref());
     let speed = here.and_then(|(ledger, _)| ledger.speed());
     #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
     let left = flush.matched.unwrap_or(0).saturating_sub(removed + gone + failed) as f64;
@@ -455,29 +459,54 @@ fn progress(flush: &Flush, state: State, here: Here<'_>) -> Option<Progress> {
         left_s: speed.filter(|speed| *speed > 0.0).map(|speed| left / speed),
         scan_count: answers.as_ref().filter(|now| now.count > 0).map(|now| now.count),
         step_us: answers.as_ref().filter(|now| now.count > 0).and_then(|now| u32::try_from(now.step.as_micros()).ok()),
-        bystander_p99_ms: None,
-        bystander_before_ms: None,
-        bystander: None,
+        failed_by_class: classes.into_iter().collect(),
+        bystander_p50_ms: watch.p50_ms,
+        bystander_p99_ms: watch.p99_ms,
+        bystander_before_ms: watch.before_ms,
+        bystander_limit_ms: watch.limit_ms,
+        bystander: watch.from.map(|from| Series {
+            from,
+            step_s: 1,
+            points: watch.points_ms.iter().map(|ms| Point { value: *ms, n: 1, ..Point::default() }).collect(),
+        }),
+        halved: watch.halved,
+        braked_because: watch.why,
+        blind: watch.blind,
+        nodes: watch
+            .nodes
+            .into_iter()
+            .map(|node| NodeProgress {
+                keys: facts.nodes.iter().find(|planned| planned.address == node.address).map(|planned| planned.keys),
+                address: node.address,
+                scanned: node.scanned,
+                removed: node.removed,
+                complete: node.complete,
+            })
+            .collect(),
         paused: state == State::Paused,
     })
 }
 
+fn by_class(flush: &Flush) -> BTreeMap<String, u64> {
+    serde_json::from_str(&flush.failed_by_class).unwrap_or_default()
+}
+
 fn outcome(flush: &Flush, state: State) -> Option<Outcome> {
     let ended_at = flush.ended_at.filter(|_| state.has_removed())?;
-    let by_class: BTreeMap<String, u64> = serde_json::from_str(&flush.failed_by_class).unwrap_or_default();
+    let watch = Watch::read(flush.watch.as_deref());
     Some(Outcome {
         ended_at,
         removed: flush.removed,
         gone: flush.gone,
         failed: flush.failed,
-        failed_by_class: by_class.into_iter().collect(),
+        failed_by_class: by_class(flush).into_iter().collect(),
         residue: flush.residue,
         sampled: flush.sampled,
         generation: flush.generation,
         proven: flush.proven,
         removed_at_most: (flush.granted > 0).then_some(flush.removed + flush.granted),
-        bystander_worst_ms: None,
-        bystander_median_ms: None,
+        bystander_worst_ms: watch.worst_ms,
+        bystander_median_ms: watch.median_ms,
         duration_ms: u64::try_from((ended_at - flush.started_at.unwrap_or(ended_at)).num_milliseconds()).unwrap_or(0),
     })
 }

@@ -13,9 +13,11 @@
 
 mod approve;
 mod ask;
+mod brake;
 mod can;
 mod confirm;
 mod facts;
+mod harm;
 mod judge;
 mod ledger;
 mod load;

@@ -260,12 +260,35 @@ pub struct Progress {
     pub left_s: Option<f64>,
     pub scan_count: Option<u32>,
     pub step_us: Option<u32>,
+    pub failed_by_class: Vec<(String, u64)>,
+    pub bystander_p50_ms: Option<f64>,
     pub bystander_p99_ms: Option<f64>,
     pub bystander_before_ms: Option<f64>,
+    /// p99 over it is braked.
+    pub bystander_limit_ms: Option<f64>,
     /// Milliseconds, one point a second.
     pub bystander: Option<Series>,
+    /// How often the brake has halved the pace, and why.
+    pub halved: u32,
+    pub braked_because: Option<String>,
+    /// What the brake cannot see.
+    pub blind: Option<String>,
+    /// In the order of their addresses.
+    pub nodes: Vec<NodeProgress>,
     /// Shown from memory: the store does not take progress, nothing more is sent.
     pub paused: bool,
+}
+
+/// How far one master is.
+#[derive(Clone, Debug)]
+pub struct NodeProgress {
+    pub address: String,
+    /// Keys that it held when it was planned.
+    pub keys: Option<u64>,
+    pub scanned: u64,
+    pub removed: u64,
+    /// Its scan has come round.
+    pub complete: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The planning scan: counts what the scope matches, under a lease, one at a time for each target.
 
+use super::brake::ms;
 use super::facts::{Facts, FactsNode, summed_up};
 use super::record::{Told, author, in_time, seal};
 use super::{judge, modes};
@@ -8,7 +9,7 @@ use crate::domain::flush::{Mode, PLAN_LIVES, SAMPLE_KEYS, Transition, WideFacts,
 use crate::domain::policy::Tier;
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::Target;
-use crate::server::redis::{Endpoint, Fault, Survey, Surveyed, acl_line, survey};
+use crate::server::redis::{Bystanders, Endpoint, Fault, Survey, Surveyed, acl_line, survey};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, Flush, Found};
 use serde_json::json;
@@ -31,7 +32,7 @@ pub(super) fn begin(app: &AppState, flush: Flush, scope: Scope, target: Target, 
         let alive = Arc::new(AtomicBool::new(true));
         let beat = tokio::spawn(keep_alive(app.clone(), flush.id, flush.lease_epoch, Arc::clone(&alive)));
         let outcome = match app.flushes.planning(&target.name).acquire_owned().await {
-            Ok(_turn) => scan(&app, &flush, &scope, &endpoint, true, &alive).await,
+            Ok(_turn) => scan(&app, &flush, &scope, &endpoint, true, true, &alive).await,
             Err(_) => Err(Fault::Garbled),
         };
         match outcome {
@@ -69,13 +70,14 @@ pub(super) async fn keep_alive(app: AppState, id: i64, epoch: i32, alive: Arc<At
     alive.store(false, Ordering::Relaxed);
 }
 
-/// One complete scan on a connection of its own; `sampled` also measures sizes and lifetimes.
+/// One complete scan on a connection of its own; `sampled` also measures sizes and lifetimes, `felt` what others feel meanwhile.
 pub(super) async fn scan(
     app: &AppState,
     flush: &Flush,
     scope: &Scope,
     endpoint: &Endpoint,
     sampled: bool,
+    felt: bool,
     alive: &Arc<AtomicBool>,
 ) -> Result<Surveyed, Fault> {
     let config = app.config();
@@ -84,7 +86,9 @@ pub(super) async fn scan(
     let (scope, endpoint, pace, alive) = (scope.clone(), endpoint.clone(), flush.pace, Arc::clone(alive));
     let work = move || {
         let stop = || !alive.load(Ordering::Relaxed);
-        let ask = Survey { scope: &scope, families: &families, delimiter, pace, within: SCAN_WITHIN, stop: &stop };
+        let bystanders = felt.then(Bystanders::default);
+        let bystanders = bystanders.as_ref();
+        let ask = Survey { scope: &scope, families: &families, delimiter, pace, within: SCAN_WITHIN, stop: &stop, bystanders };
         survey(&endpoint, &ask, sampled)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Fault::Garbled))
@@ -106,7 +110,7 @@ pub(super) async fn draw(
     drifted_from: Option<u64>,
 ) -> Drawn {
     let config = app.config();
-    let Surveyed { identity, census, measured, nodes } = scanned;
+    let Surveyed { identity, census, measured, nodes, felt } = scanned;
     let registered: Vec<_> = config.prefixes_of(&target.name).collect();
     let touched: Vec<_> =
         census.by_family.iter().enumerate().filter(|(_, keys)| **keys > 0).map(|(at, keys)| (registered.get(at), *keys)).collect();
@@ -131,6 +135,7 @@ pub(super) async fn draw(
         nodes: nodes.iter().map(FactsNode::of).collect(),
         version: identity.version.clone(),
         scan_ms,
+        bystander_ms: felt.map(ms),
         // one scan to remove, one to verify, and about a microsecond for each key
         estimated_ms: scan_ms * 2 + census.matched / 1_000,
         over_privileged: identity.over_privileged.then(|| {

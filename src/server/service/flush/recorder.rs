@@ -80,6 +80,7 @@ pub(super) fn row_of(earlier: &Earlier, answers: &Answers, granted: u64) -> Row 
         failed_by_class: serde_json::to_string(&all.failed_by_class).unwrap_or_else(|_| "{}".to_owned()),
         granted: earlier.carried + granted,
         scanned: all.scanned,
+        watch: None,
     }
 }
 
@@ -101,7 +102,7 @@ pub(super) async fn keep(app: AppState, flush: Flush, epoch: i32, ledger: Arc<Le
         };
         let begun = Instant::now();
         let tells = begun.duration_since(told_at) >= TOLD_EVERY;
-        let written = tokio::spawn(write(app.clone(), flush.clone(), epoch, due, tells));
+        let written = tokio::spawn(write(app.clone(), flush.clone(), epoch, due, ledger.watch_to_write(), tells));
         let outcome = tokio::select! {
             () = finished.cancelled() => return,
             outcome = written => outcome,
@@ -133,8 +134,15 @@ pub(super) async fn keep(app: AppState, flush: Flush, epoch: i32, ledger: Arc<Le
 }
 
 /// One row; the inner `Option` says who wants it cancelled. None: the flush is not ours any more.
-async fn write(app: AppState, flush: Flush, epoch: i32, due: Due, tells: bool) -> Result<Option<Option<String>>, sqlx::Error> {
-    let row = row_of(&Earlier::of(&flush), &due.answers, due.grant.granted);
+async fn write(
+    app: AppState,
+    flush: Flush,
+    epoch: i32,
+    due: Due,
+    watch: Option<String>,
+    tells: bool,
+) -> Result<Option<Option<String>>, sqlx::Error> {
+    let row = Row { watch, ..row_of(&Earlier::of(&flush), &due.answers, due.grant.granted) };
     if !tells {
         let mut conn = app.pools.record.acquire().await?;
         return Ok(flushes::mark_progress(&mut conn, flush.id, epoch, &row).await?.map(|progress| progress.cancel_by));

@@ -1,5 +1,6 @@
 //! A flush at work, from the committed start to its outcome. Holds the permit; whatever ends it is written under its own lease epoch.
 
+use super::brake;
 use super::facts::Facts;
 use super::ledger::{Ledger, LedgerGate};
 use super::planning::{self, BEAT, keep_alive};
@@ -10,9 +11,9 @@ use crate::domain::audit::{Actor, Code};
 use crate::domain::flush::{Mode, Permit, RECOUNT_AFTER, State, Transition, VERDICT_AT_MIN, drifted};
 use crate::domain::prefix::Scope;
 use crate::server::config::Target;
-use crate::server::redis::{Answers, Deed, End, Endpoint, Fault, Report, Stop, Surveyed, Work, bump, remove};
+use crate::server::redis::{Answers, Bystanders, Deed, End, Endpoint, Fault, Report, Stop, Surveyed, Work, bump, remove};
 use crate::server::state::AppState;
-use crate::server::store::flushes::{self, Ended, Flush, LEASE};
+use crate::server::store::flushes::{self, Ended, Flush, LEASE, Row};
 use chrono::TimeDelta;
 use serde_json::json;
 use std::sync::Arc;
@@ -55,6 +56,12 @@ pub(super) fn begin(job: Job) {
     });
 }
 
+/// What pages show of the run, as JSON; None where it has shown nothing.
+fn watch_of(ledger: &Ledger) -> Option<String> {
+    let watch = ledger.watch();
+    if watch.nodes.is_empty() && watch.p99_ms.is_none() { None } else { serde_json::to_string(&watch).ok() }
+}
+
 /// How an outcome is told.
 struct Outcome<'a> {
     step: Option<Transition>,
@@ -66,32 +73,31 @@ struct Outcome<'a> {
 
 impl Job {
     async fn work(&self, ledger: &Arc<Ledger>) {
-        if !self.still_as_planned(ledger).await {
-            return;
-        }
+        let Some(felt_before) = self.still_as_planned(ledger).await else { return };
         if !self.run(ledger).await {
             return;
         }
-        let report = self.remove(ledger).await;
+        let report = self.remove(ledger, felt_before).await;
         let answers = &report.answers;
         match &report.end {
-            End::Complete => self.verify(&report).await,
+            End::Complete => self.verify(&report, ledger).await,
             End::Stopped(why) => self.stopped(State::Running, *why, ledger, answers).await,
-            End::Fault(fault) => self.failed(State::Running, fault, answers).await,
+            End::Fault(fault) => self.failed(State::Running, fault, ledger, answers).await,
         }
     }
 
-    /// A plan older than a minute is counted again, and so is one of which a part is done. False: it is over, or back to be confirmed again.
-    async fn still_as_planned(&self, ledger: &Arc<Ledger>) -> bool {
+    /// A plan older than a minute is counted again, and so is one of which a part is done. None: it is over, or back to be confirmed again; else
+    /// what others felt in the median when it was last counted.
+    async fn still_as_planned(&self, ledger: &Arc<Ledger>) -> Option<Option<Duration>> {
         let flush = &self.flush;
         let now = self.app.clock.now();
         if flush.resumed == 0 && flush.scanned_at.is_none_or(|at| now - at <= RECOUNT_AFTER) {
-            return true;
+            return Some(Facts::read(flush.plan.as_deref()).bystander_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)));
         }
         let counted = self.scan_while_leased(ledger).await;
         if let Some(why) = ledger.stopped() {
             self.stopped(State::Starting, why, ledger, &Answers::default()).await;
-            return false;
+            return None;
         }
         let planned = flush.matched.unwrap_or(0);
         match counted {
@@ -108,13 +114,13 @@ impl Job {
                     cause: Some(("drifted", detail)),
                     seen: None,
                 };
-                self.end(&Answers::default(), outcome).await;
-                false
+                self.end(&Answers::default(), None, outcome).await;
+                None
             }
             Ok(scanned) if drifted(planned, scanned.census.matched) => {
                 let drawn = planning::draw(&self.app, flush, &self.scope, &self.target, &scanned, Some(planned)).await;
                 planning::write_plan(&self.app, flush, Transition::DRIFTED, &scanned, &drawn).await;
-                false
+                None
             }
             // it took long, but all is as it was: the lease was kept all the while
             Ok(scanned) => {
@@ -122,11 +128,11 @@ impl Job {
                     let whole = (!flush.at_least).then_some(planned);
                     ledger.limit(Earlier::of(flush).left_after(flush.cap.unwrap_or(0), whole, scanned.census.matched));
                 }
-                true
+                Some(scanned.felt)
             }
             Err(fault) => {
-                self.failed(State::Starting, &fault, &Answers::default()).await;
-                false
+                self.failed(State::Starting, &fault, ledger, &Answers::default()).await;
+                None
             }
         }
     }
@@ -136,7 +142,7 @@ impl Job {
         let alive = Arc::new(AtomicBool::new(true));
         let beat =
             tokio::spawn(keep_leased(self.app.clone(), self.flush.id, self.flush.lease_epoch, Arc::clone(ledger), Arc::clone(&alive)));
-        let scanned = planning::scan(&self.app, &self.flush, &self.scope, &self.endpoint, true, &alive).await;
+        let scanned = planning::scan(&self.app, &self.flush, &self.scope, &self.endpoint, true, true, &alive).await;
         alive.store(false, Ordering::Relaxed);
         beat.abort();
         scanned
@@ -182,14 +188,25 @@ impl Job {
         matches!(found.await, Some(Ok(Some(flush))) if flush.state == state && flush.lease_epoch == epoch)
     }
 
-    /// The removal itself, on a thread of its own, with the recorder beside it.
-    async fn remove(&self, ledger: &Arc<Ledger>) -> Report {
+    /// The work itself, on a thread of its own, with the recorder and the brake beside it.
+    async fn remove(&self, ledger: &Arc<Ledger>, felt_before: Option<Duration>) -> Report {
         let finished = CancellationToken::new();
         let recorder = tokio::spawn(recorder::keep(
             self.app.clone(),
             self.flush.clone(),
             self.flush.lease_epoch,
             Arc::clone(ledger),
+            finished.clone(),
+        ));
+        let bystanders = Arc::new(Bystanders::default());
+        let brake = tokio::spawn(brake::keep(
+            self.app.clone(),
+            self.flush.clone(),
+            self.scope.clone(),
+            self.target.brake,
+            felt_before,
+            Arc::clone(ledger),
+            Arc::clone(&bystanders),
             finished.clone(),
         ));
         let (endpoint, scope, pace, gate) = (self.endpoint.clone(), self.scope.clone(), self.flush.pace, LedgerGate(Arc::clone(ledger)));
@@ -202,12 +219,13 @@ impl Job {
         // The key that the plan named, which the start has found to be the configuration's still.
         let generation_key = Facts::read(self.flush.plan.as_deref()).generation_key.unwrap_or_default();
         let removal = tokio::task::spawn_blocking(move || match deed {
-            Some(deed) => remove(&permit, &Work { endpoint: &endpoint, scope: &scope, deed, pace }, &gate),
+            Some(deed) => remove(&permit, &Work { endpoint: &endpoint, scope: &scope, deed, pace, bystanders: Some(&bystanders) }, &gate),
             None => bump(&permit, &endpoint, generation_key.as_bytes(), &gate),
         });
         let report = removal.await;
         finished.cancel();
         let _ = recorder.await;
+        let _ = brake.await;
         report.unwrap_or_else(|panic| {
             tracing::error!(flush.id = self.flush.id, error.cause = %panic, "the removal broke down");
             let (answers, end) = (ledger.answers(), End::Fault(Fault::Garbled));
@@ -216,10 +234,10 @@ impl Job {
     }
 
     /// `running → verifying → completed…`.
-    async fn verify(&self, report: &Report) {
+    async fn verify(&self, report: &Report, ledger: &Ledger) {
         let flush = &self.flush;
         let earlier = Earlier::of(flush);
-        let row = row_of(&earlier, &report.answers, 0);
+        let row = Row { watch: watch_of(ledger), ..row_of(&earlier, &report.answers, 0) };
         let told = with_counts(Told::of(Code::FlushVerifying, Actor::System, flush, State::Verifying), &earlier.with(&report.answers));
         let written = self.write(State::Verifying, |app, id, epoch| {
             let (row, told) = (row.clone(), told.clone());
@@ -245,11 +263,11 @@ impl Job {
                 ("server_stopped", "The server was stopped while the outcome was being verified; all removing had ended.".to_owned());
             let step = State::Verifying.to(State::Interrupted);
             let outcome = Outcome { step, code: Code::FlushInterrupted, actor: Actor::System, cause: Some(cause), seen: None };
-            return self.end(&report.answers, outcome).await;
+            return self.end(&report.answers, Some(ledger), outcome).await;
         }
         let step = if seen.proven { Transition::COMPLETED } else { Transition::COMPLETED_WITH_RESIDUE };
         let outcome = Outcome { step: Some(step), code: Code::FlushFinished, actor: Actor::System, cause: None, seen: Some(seen) };
-        self.end(&report.answers, outcome).await;
+        self.end(&report.answers, Some(ledger), outcome).await;
     }
 
     /// Something said stop.
@@ -259,7 +277,7 @@ impl Job {
             Stop::Cap => (
                 State::StoppedAtCap,
                 Code::FlushFinished,
-                Some(("cap", "There are more keys than its cap allows. What is removed stays removed.".to_owned())),
+                Some(("cap", "There are more keys than its cap allows. What is done stays done.".to_owned())),
             ),
             Stop::RecordLost | Stop::LeaseLost => (
                 State::Failed,
@@ -269,6 +287,7 @@ impl Job {
                     "Progress could not be recorded for longer than the lease, so nothing more was removed.".to_owned(),
                 )),
             ),
+            Stop::Braked => (State::AutoStopped, Code::FlushFinished, Some(("brake", ledger.braked().unwrap_or_default()))),
             Stop::ShuttingDown => {
                 (State::Interrupted, Code::FlushInterrupted, Some(("server_stopped", "The server was stopped.".to_owned())))
             }
@@ -281,10 +300,10 @@ impl Job {
             None => (cause, Actor::System),
         };
         let outcome = Outcome { step: at.to(to), code, actor, cause, seen: None };
-        self.end(answers, outcome).await;
+        self.end(answers, Some(ledger), outcome).await;
     }
 
-    async fn failed(&self, at: State, fault: &Fault, answers: &Answers) {
+    async fn failed(&self, at: State, fault: &Fault, ledger: &Ledger, answers: &Answers) {
         let detail = format!("Redis could not be used any more: {fault}. What is removed stays removed.");
         let outcome = Outcome {
             step: at.to(State::Failed),
@@ -293,16 +312,16 @@ impl Job {
             cause: Some((fault.code(), detail)),
             seen: None,
         };
-        self.end(answers, outcome).await;
+        self.end(answers, Some(ledger), outcome).await;
     }
 
     /// Writes how it ended.
-    async fn end(&self, answers: &Answers, outcome: Outcome<'_>) {
+    async fn end(&self, answers: &Answers, ledger: Option<&Ledger>, outcome: Outcome<'_>) {
         let Some(step) = outcome.step else { return };
         let flush = &self.flush;
         let earlier = Earlier::of(flush);
         let all = earlier.with(answers);
-        let row = row_of(&earlier, answers, 0);
+        let row = Row { watch: ledger.and_then(watch_of), ..row_of(&earlier, answers, 0) };
         let mut told =
             with_counts(Told::of(outcome.code, outcome.actor.clone(), flush, step.to()), &all).with("planned", json!(flush.matched));
         if row.granted > 0 {

@@ -2,6 +2,7 @@
 //! tables, so nothing here joins them.
 
 pub mod encode;
+pub mod lately;
 pub mod lists;
 pub mod quality;
 pub mod raw;

@@ -105,6 +105,8 @@ pub struct Flush {
     /// JSON of the latest judgement.
     pub judgement: Option<String>,
     pub verdict_due: Option<DateTime<Utc>>,
+    /// JSON: what others felt, and the masters' counts.
+    pub watch: Option<String>,
 }
 
 /// What a second person said.
@@ -184,6 +186,7 @@ struct Stored {
     verdict: Option<String>,
     judgement: Option<String>,
     verdict_due: Option<DateTime<Utc>>,
+    watch: Option<String>,
 }
 
 impl TryFrom<Stored> for Flush {
@@ -256,6 +259,7 @@ impl TryFrom<Stored> for Flush {
             proven: row.proven,
             judgement: row.judgement,
             verdict_due: row.verdict_due,
+            watch: row.watch,
         })
     }
 }
@@ -268,7 +272,7 @@ pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Flush>, sql
                   scanned_at, expires_at, matched, versioned, at_least, keyspace, wide, run_id, plan::text, sample_keys, samples_purged,
                   confirmed_at, reason, incident, scope_hash, approve_until, start_until, decision,
                   decided_at, decided_by_id, decided_by, decision_reason, break_glass_reason, carried, resumed, lease_epoch, cap, granted, removed, gone, failed, failed_by_class::text AS "failed_by_class!",
-                  scanned, started_at, cancel_by, ended_at, residue, sampled, generation, proven, verdict, judgement::text, verdict_due
+                  scanned, started_at, cancel_by, ended_at, residue, sampled, generation, proven, verdict, judgement::text, verdict_due, watch::text
            FROM control.flushes WHERE id = $1"#,
         id
     )
@@ -291,7 +295,7 @@ pub async fn list_recent(
                   samples_purged, confirmed_at, reason, incident, scope_hash, approve_until, start_until, decision,
                   decided_at, decided_by_id, decided_by, decision_reason, break_glass_reason, carried, resumed, lease_epoch, cap, granted, removed, gone, failed,
                   failed_by_class::text AS "failed_by_class!", scanned, started_at, cancel_by, ended_at, residue, sampled, generation, proven, verdict,
-                  judgement::text, verdict_due
+                  judgement::text, verdict_due, watch::text
            FROM control.flushes
            WHERE ($1::text IS NULL OR target = $1) AND ($2::timestamptz IS NULL OR created_at >= $2)
            ORDER BY id DESC LIMIT $3"#,

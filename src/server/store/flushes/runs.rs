@@ -24,6 +24,8 @@ pub struct Row {
     pub failed_by_class: String,
     pub granted: u64,
     pub scanned: u64,
+    /// JSON of what is only shown; None: as before.
+    pub watch: Option<String>,
 }
 
 /// A progress row was written.
@@ -117,7 +119,7 @@ pub async fn mark_progress(conn: &mut PgConnection, id: i64, epoch: i32, row: &R
     sqlx::query_as!(
         Progress,
         "UPDATE control.flushes SET removed = $3, gone = $4, failed = $5, failed_by_class = $6::text::jsonb, granted = $7, scanned = $8,
-                version = version + 1, lease_until = clock_timestamp() + make_interval(secs => $9)
+                watch = coalesce($10::text::jsonb, watch), version = version + 1, lease_until = clock_timestamp() + make_interval(secs => $9)
          WHERE id = $1 AND lease_epoch = $2 AND state = 'running' RETURNING cancel_by",
         id,
         epoch,
@@ -127,7 +129,8 @@ pub async fn mark_progress(conn: &mut PgConnection, id: i64, epoch: i32, row: &R
         row.failed_by_class,
         row.granted.cast_signed(),
         row.scanned.cast_signed(),
-        LEASE.as_secs_f64()
+        LEASE.as_secs_f64(),
+        row.watch
     )
     .fetch_optional(conn)
     .await
@@ -137,7 +140,7 @@ pub async fn mark_progress(conn: &mut PgConnection, id: i64, epoch: i32, row: &R
 pub async fn mark_verifying(conn: &mut PgConnection, id: i64, epoch: i32, row: &Row, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE control.flushes SET state = 'verifying', state_at = $8, version = version + 1, removed = $3, gone = $4, failed = $5,
-                failed_by_class = $6::text::jsonb, granted = $10, scanned = $7, lease_until = clock_timestamp() + make_interval(secs => $9)
+                failed_by_class = $6::text::jsonb, granted = $10, scanned = $7, watch = coalesce($11::text::jsonb, watch), lease_until = clock_timestamp() + make_interval(secs => $9)
          WHERE id = $1 AND lease_epoch = $2 AND state = 'running'",
         id,
         epoch,
@@ -148,7 +151,8 @@ pub async fn mark_verifying(conn: &mut PgConnection, id: i64, epoch: i32, row: &
         row.scanned.cast_signed(),
         now,
         LEASE.as_secs_f64(),
-        row.granted.cast_signed()
+        row.granted.cast_signed(),
+        row.watch
     )
     .execute(conn)
     .await?;
@@ -168,7 +172,7 @@ pub async fn mark_ended(
     let done = sqlx::query!(
         "UPDATE control.flushes SET state = $4, state_at = $5, ended_at = $5, version = version + 1, removed = $6, gone = $7, failed = $8,
                 failed_by_class = $9::text::jsonb, granted = $10, scanned = $11, residue = $12, proven = $13, cause = $14, cause_detail = $15,
-                verdict_due = $16, sampled = $17, generation = $18, lease_until = NULL
+                verdict_due = $16, sampled = $17, generation = $18, watch = coalesce($19::text::jsonb, watch), lease_until = NULL
          WHERE id = $1 AND lease_epoch = $2 AND state = $3",
         id,
         epoch,
@@ -187,7 +191,8 @@ pub async fn mark_ended(
         ended.cause.map(|cause| cause.1),
         ended.verdict_due,
         ended.sampled.map(u64::cast_signed),
-        ended.generation
+        ended.generation,
+        row.watch
     )
     .execute(conn)
     .await?;

@@ -58,7 +58,7 @@ pub fn facts(flush: &FlushPage) -> AnyView {
             <div class="big"><dt>"Keys in scope"</dt><dd>{if plan.at_least { "≥ " } else { "" }}{write::count(plan.matched)}<small class="quiet">{of}</small><small class="quiet">{versioned}</small></dd></div>
             <div class="big"><dt>"Rebuild load, predicted"</dt><dd>{load}<small class="quiet">{peak}</small></dd></div>
             <div class="big"><dt>"Memory"</dt><dd>{memory}<small class="quiet">{per_key}</small></dd></div>
-            <div class="big"><dt>"Will take"</dt><dd>{takes}<small class="quiet">{format!("{} pace, then one verifying scan", flush.pace)}</small></dd></div>
+            <div class="big"><dt>"Will take"</dt><dd>{takes}<small class="quiet">{format!("{} pace, then one verifying scan", flush.pace)}</small><small class="quiet">{plan.bystander_ms.map(|ms| format!("others wait {} in the median now", write::millis(ms)))}</small></dd></div>
         </dl>
     }
     .into_any()

@@ -3,6 +3,8 @@
 use super::words;
 use crate::server::service::flush::{AuditLine, FlushPage, Progress};
 use crate::ui::components::chart::{Chart, Format, Line, figure};
+use crate::ui::components::key::code;
+use crate::ui::components::state::{Glyph, Tone, notice};
 use crate::ui::components::write;
 use chrono::{DateTime, TimeDelta, Utc};
 use leptos::prelude::*;
@@ -38,7 +40,7 @@ pub fn head(flush: &FlushPage) -> AnyView {
     });
     view! {
         <h1 class="sentence"><strong>{lead}</strong>{format!(" {} of {}", write::count(dealt), words::keys(planned))}{super::under_scope(flush)}" dealt with."</h1>
-        <p class="under"><span>{format!("{} elapsed", write::span(now - progress.started_at))}</span>" "{left}{rate}<span>{format!("{} pace", flush.pace)}</span></p>
+        <p class="under"><span>{format!("{} elapsed", write::span(now - progress.started_at))}</span>" "{left}{rate}<span>{format!("{} pace{}", flush.pace, if progress.halved > 0 { ", braked" } else { "" })}</span></p>
     }
     .into_any()
 }
@@ -46,10 +48,18 @@ pub fn head(flush: &FlushPage) -> AnyView {
 /// Chart and record.
 pub fn rest(flush: &FlushPage, numbers: &str) -> AnyView {
     view! {
+        {flush.progress.as_ref().map(brake)}
         {flush.progress.as_ref().and_then(|progress| bystanders(flush, progress, numbers))}
+        {flush.progress.as_ref().and_then(nodes)}
         {committed(&flush.audit, flush.as_of)}
     }
     .into_any()
+}
+
+/// ` (noperm 3)`
+fn classes(progress: &Progress) -> String {
+    let classes: Vec<String> = progress.failed_by_class.iter().map(|(class, keys)| format!("{class} {}", write::count(*keys))).collect();
+    if classes.is_empty() { String::new() } else { format!(" ({})", classes.join(", ")) }
 }
 
 /// How far it is.
@@ -88,7 +98,7 @@ pub fn bar(flush: &FlushPage) -> Option<AnyView> {
                 <p class="progress-note">
                     <span><i class="sw"></i>{format!("{} {}", write::count(progress.removed), words::participle(&flush.mode))}</span>
                     <span><i class="sw sw-gone"></i>{format!("{} {}", write::count(progress.gone), words::heads(&flush.mode).1.to_lowercase())}</span>
-                    <span>{format!("{} failed", write::count(progress.failed))}</span>
+                    <span>{format!("{} failed{}", write::count(progress.failed), classes(progress))}</span>
                     <span>{format!("{done} of the plan")}{scanned}</span>
                 </p>
                 <p class="hint">
@@ -100,11 +110,53 @@ pub fn bar(flush: &FlushPage) -> Option<AnyView> {
     )
 }
 
+/// What holds it back, or what nobody can see.
+fn brake(progress: &Progress) -> AnyView {
+    let braked = (progress.halved > 0).then(|| {
+        let because = progress.braked_because.clone().map_or_else(String::new, |why| format!(": {why}"));
+        let words = view! { <b>{format!("Braked to 1/{} of its pace", 1_u32 << progress.halved.min(8))}</b>{because}". It stops by itself where that lasts." };
+        notice(Tone::Warn, Glyph::Risk, words)
+    });
+    let blind = progress.blind.clone().map(|blind| notice(Tone::Plain, Glyph::Few, blind));
+    view! { {braked}{blind} }.into_any()
+}
+
+/// How far each master is, where there are several.
+fn nodes(progress: &Progress) -> Option<AnyView> {
+    if progress.nodes.len() < 2 {
+        return None;
+    }
+    let rows: Vec<AnyView> = progress
+        .nodes
+        .iter()
+        .map(|node| {
+            #[expect(clippy::cast_precision_loss, reason = "a share, shown to two digits")]
+            let share = node.keys.filter(|keys| *keys > 0).map(|keys| (node.scanned as f64 / keys as f64).min(1.0));
+            let far = if node.complete { "done".to_owned() } else { share.map_or_else(|| write::NONE.to_owned(), write::percent) };
+            view! { <tr><th scope="row">{code(&node.address)}</th><td class="num">{write::count(node.scanned)}</td><td class="num">{far}</td><td class="num">{write::count(node.removed)}</td></tr> }.into_any()
+        })
+        .collect();
+    Some(
+        view! {
+            <section class="card">
+                <h2>"Nodes"</h2>
+                <table class="plain">
+                    <caption class="vh">"How far each master is"</caption>
+                    <thead><tr><th scope="col">"Node"</th><th scope="col" class="num">"Scanned"</th><th scope="col" class="num">"Of its keys"</th><th scope="col" class="num">"Done"</th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </section>
+        }
+        .into_any(),
+    )
+}
+
 fn bystanders(flush: &FlushPage, progress: &Progress, numbers: &str) -> Option<AnyView> {
     let series = progress.bystander.as_ref().filter(|series| !series.points.is_empty())?;
     let text = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), write::millis);
     let now = view! {
-        <b>{text(progress.bystander_p99_ms)}</b>" "<span class="quiet">{format!("{} before the flush", text(progress.bystander_before_ms))}</span>
+        <b>{text(progress.bystander_p99_ms)}</b>" "
+        <span class="quiet">{format!("median {}, {} before the flush", text(progress.bystander_p50_ms), text(progress.bystander_before_ms))}</span>
     };
     Some(figure(Chart {
         id: "bystander",
@@ -116,7 +168,7 @@ fn bystanders(flush: &FlushPage, progress: &Progress, numbers: &str) -> Option<A
         lines: vec![Line { name: "", class: "l1", series }],
         with_interval: false,
         shade_l2_to_l1: false,
-        limit: None,
+        limit: progress.bystander_limit_ms,
         marks: &[],
         gaps: &[],
         numbers: Some((format!("/flush/{}?numbers=bystander#bystander", write::query(&flush.id)), numbers == "bystander")),
