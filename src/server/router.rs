@@ -46,6 +46,7 @@ pub fn doors() -> Vec<Door> {
         Door::get("/flush", Needs::Person(Permission::Read), "the list; the form is only for those who may plan", pages::flush::show_plan),
         Door::post("/flush", Needs::Person(Permission::Flush), "plans a removal; only reads", forms::flush::plan),
         Door::get("/flush/{id}", Needs::Person(Permission::Read), "what was and is removed, by whom and why", pages::flush::show),
+        Door::get("/flush/{id}/{ending}", Needs::Person(Permission::Read), "what the page shows, as a file", http::export::flush_evidence),
         Door::post("/flush/{id}", Needs::Person(Permission::Read), "each of its buttons asks for its own permission", forms::flush::act),
         Door::post("/audit", Needs::Person(Permission::Audit), "a verification is recorded", forms::audit::verify),
         Door::get("/audit.csv", Needs::Person(Permission::Audit), "the whole record leaves the house", forms::audit::export_csv),

@@ -6,6 +6,7 @@ mod crash;
 mod modes;
 mod refusals;
 mod resume;
+mod verdict;
 
 use crate::support::{Answer, Browser, TestApp, TestRedis, attribute, data};
 use chrono::DateTime;

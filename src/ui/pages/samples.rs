@@ -509,6 +509,13 @@ pub fn flush(state: &str) -> FlushPage {
             bystander_median_ms: Some(1.2),
             duration_ms: 18_400,
         }),
+        judged: if state == "completed" {
+            [(1, "too_little_data", rate(0, 12)), (5, "recovered", rate(1, 1_986))]
+                .map(|(after_min, verdict, after)| JudgedLine { after_min, at: at("23T03:15:10"), verdict: verdict.into(), after })
+                .to_vec()
+        } else {
+            vec![]
+        },
         verdict: (state == "completed").then(|| Verdict {
             verdict: "recovered".into(),
             judged_at: now(),
@@ -519,8 +526,22 @@ pub fn flush(state: &str) -> FlushPage {
             after: rate(1, 1_986),
             threshold: Some(0.005),
             price: vec![
-                Price { what: "Miss rate".into(), unit: Unit::Share, before: Some(0.182), after: Some(0.214), limit: Some(0.25) },
-                Price { what: "Rebuild p95".into(), unit: Unit::Milliseconds, before: Some(214.0), after: Some(236.0), limit: Some(400.0) },
+                Price {
+                    what: "Miss rate".into(),
+                    unit: Unit::Share,
+                    before: Some(0.182),
+                    after: Some(0.214),
+                    limit: Some(0.25),
+                    back_after_min: Some(2),
+                },
+                Price {
+                    what: "Rebuild p95".into(),
+                    unit: Unit::Milliseconds,
+                    before: Some(214.0),
+                    after: Some(236.0),
+                    limit: Some(400.0),
+                    back_after_min: Some(0),
+                },
             ],
             chart: Some(MetricChart {
                 origin: Some("app".into()),
@@ -542,9 +563,16 @@ pub fn flush(state: &str) -> FlushPage {
             Happened { at: at("23T03:13:51"), what: "confirmed by Mara Lind".into() },
         ],
         audit: vec![
-            AuditLine { seq: 48_209, at: at("23T03:13:51"), code: "flush.confirmed".into(), what: "count 8,214".into() },
+            AuditLine {
+                seq: 48_209,
+                hash: "c0".repeat(32),
+                at: at("23T03:13:51"),
+                code: "flush.confirmed".into(),
+                what: "count 8,214".into(),
+            },
             AuditLine {
                 seq: 48_210,
+                hash: "5e".repeat(32),
                 at: at("23T03:13:52"),
                 code: "flush.started".into(),
                 what: "committed before the first removal".into(),

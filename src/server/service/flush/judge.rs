@@ -45,6 +45,10 @@ pub(super) struct Judgement {
     pub price_after: Price,
     /// The strictest limit of the rebuilds' p95 among the prefixes touched, milliseconds.
     pub rebuild_limit_ms: Option<f64>,
+    /// How many minutes after the end rebuilds were back under that limit and stayed there; None: not yet, or there is no limit.
+    pub rebuild_back_after_min: Option<u32>,
+    /// Stale and all samples of each minute from the begin of "before" on.
+    pub minutes: Vec<(u64, u64)>,
 }
 
 /// What readers and sources pay.
@@ -83,14 +87,43 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// Stale reads of the scope in `from..to`: of keys in the scope, as long after the write as the prefix's objective says.
+/// When a sample of the scope was taken, and whether it was stale.
+type Seen = (DateTime<Utc>, bool);
+
+fn rate_of(samples: &[Seen]) -> Rate {
+    samples.iter().map(|(_, stale)| Rate::new(u64::from(*stale), 1)).sum()
+}
+
+/// By the minute from that of `from` to that of `to`.
+fn by_minute<'s>(samples: impl Iterator<Item = &'s Seen>, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(u64, u64)> {
+    let minute = |at: DateTime<Utc>| at.timestamp().div_euclid(60);
+    let length = usize::try_from(minute(to) - minute(from) + 1).unwrap_or(0);
+    let mut minutes = vec![(0, 0); length];
+    for (at, stale) in samples {
+        if let Some(sum) = usize::try_from(minute(*at) - minute(from)).ok().and_then(|place| minutes.get_mut(place)) {
+            sum.0 += u64::from(*stale);
+            sum.1 += 1;
+        }
+    }
+    minutes
+}
+
+/// The first minute after the end from which on no minute is over the limit, counted from 0; minutes without a rebuild are not over.
+fn back_after(minutes: &[Tally], limit_ms: Option<f64>) -> Option<u32> {
+    let limit = limit_ms?;
+    let over = |tally: &Tally| tally.rebuild.quantile(0.95).is_some_and(|us| as_f64(us) / 1e3 > limit);
+    let first = minutes.iter().rposition(over).map_or(0, |last| last + 1);
+    (first < minutes.len()).then(|| u32::try_from(first).unwrap_or(u32::MAX))
+}
+
+/// Stale-read samples of the scope in `from..to`: of keys in the scope, as long after the write as the prefix's objective says.
 async fn stale_reads(
     app: &AppState,
     scope: &Scope,
     touched: &Touched<'_>,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> Result<Rate, sqlx::Error> {
+) -> Result<Vec<Seen>, sqlx::Error> {
     let mut conn = app.pools.events_read.acquire().await?;
     let text = scope.to_string();
     let counts = |sample: &crate::server::store::events::samples::Sample| {
@@ -104,7 +137,7 @@ async fn stale_reads(
         ours && Bucket::of_delay_ms(sample.delay_ms).is_at_least(least)
     };
     let samples = list_samples(&mut conn, &touched.ids, from, to, SAMPLES).await?;
-    Ok(samples.iter().filter(|sample| counts(sample)).map(|sample| Rate::new(u64::from(sample.stale), 1)).sum())
+    Ok(samples.iter().filter(|sample| counts(sample)).map(|sample| (sample.at, sample.stale)).collect())
 }
 
 /// The figures of the prefixes touched, in steps of a minute; per prefix the first origin that has any.
@@ -137,7 +170,7 @@ pub(super) async fn look_before(app: &AppState, flush: &Flush, scope: &Scope, fa
         let now = seeker.clock.now();
         let config = seeker.config();
         let touched = Touched::by(&scope, &target, config.prefixes_of(&target));
-        let stale = stale_reads(&seeker, &scope, &touched, now - BEFORE, now).await?;
+        let stale = rate_of(&stale_reads(&seeker, &scope, &touched, now - BEFORE, now).await?);
         let lately = minutes(&seeker, &touched, now - BEFORE, now).await?;
         let day = minutes(&seeker, &touched, now - TimeDelta::hours(24), now).await?;
         Ok::<_, sqlx::Error>((stale, lately, day))
@@ -190,13 +223,16 @@ pub(super) async fn judge(app: &AppState, flush: &Flush) -> Result<(), sqlx::Err
         return give_up(app, flush).await;
     };
     let touched = Touched::by(&scope, &flush.target, config.prefixes_of(&flush.target));
-    let before = stale_reads(app, &scope, &touched, planned - BEFORE, planned).await?;
-    let after = stale_reads(app, &scope, &touched, ended, now).await?;
+    let seen_before = stale_reads(app, &scope, &touched, planned - BEFORE, planned).await?;
+    let seen_between = stale_reads(app, &scope, &touched, planned, ended).await?;
+    let seen_after = stale_reads(app, &scope, &touched, ended, now).await?;
+    let (before, after) = (rate_of(&seen_before), rate_of(&seen_after));
     let ends = |rate: Rate| rate.interval().map(|interval| (interval.low, interval.high));
     let found = verdict(ends(before), ends(after), after.n, touched.threshold());
     let passed = (now - ended).num_minutes();
     let at = VERDICT_AT_MIN.iter().rev().find(|at| **at <= passed).unwrap_or(&VERDICT_AT_MIN[0]);
     let next = VERDICT_AT_MIN.iter().find(|at| **at > passed).map(|at| ended + TimeDelta::minutes(*at));
+    let minutes_after = minutes(app, &touched, ended, now).await?;
     let judgement = Judgement {
         after_min: u32::try_from(*at).unwrap_or(0),
         judged_at: now,
@@ -209,8 +245,10 @@ pub(super) async fn judge(app: &AppState, flush: &Flush) -> Result<(), sqlx::Err
         after_from: ended,
         after_to: now,
         price_before: price(&minutes(app, &touched, planned - BEFORE, planned).await?),
-        price_after: price(&minutes(app, &touched, ended, now).await?),
+        price_after: price(&minutes_after),
         rebuild_limit_ms: touched.rebuild_limit_ms(),
+        rebuild_back_after_min: back_after(&minutes_after, touched.rebuild_limit_ms()),
+        minutes: by_minute(seen_before.iter().chain(&seen_between).chain(&seen_after), planned - BEFORE, now),
     };
     let told = Told::of(Code::FlushVerdict, Actor::System, flush, flush.state)
         .with("verdict", found.as_str())
@@ -220,7 +258,8 @@ pub(super) async fn judge(app: &AppState, flush: &Flush) -> Result<(), sqlx::Err
         .with("threshold", json!(judgement.threshold));
     let text = serde_json::to_string(&judgement).unwrap_or_else(|_| "{}".to_owned());
     let mut change = app.pools.record.begin().await?;
-    let made = flushes::mark_judged(&mut change, flush, found, &text, next).await?;
+    let after_min = i32::try_from(judgement.after_min).unwrap_or(0);
+    let made = flushes::mark_judged(&mut change, flush, found, after_min, &text, next, now).await?;
     seal(change, made, &told).await.map(drop)
 }
 
@@ -228,6 +267,36 @@ pub(super) async fn judge(app: &AppState, flush: &Flush) -> Result<(), sqlx::Err
 async fn give_up(app: &AppState, flush: &Flush) -> Result<(), sqlx::Error> {
     let told = Told::of(Code::FlushVerdict, Actor::System, flush, flush.state).with("verdict", Verdict::TooLittleData.as_str());
     let mut change = app.pools.record.begin().await?;
-    let made = flushes::mark_judged(&mut change, flush, Verdict::TooLittleData, "{}", None).await?;
+    let made = flushes::mark_judged(&mut change, flush, Verdict::TooLittleData, 0, "{}", None, app.clock.now()).await?;
     seal(change, made, &told).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Outcome;
+    use crate::domain::event::tally::Measure;
+
+    #[test]
+    fn samples_are_counted_by_the_minute_they_were_taken_in() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_790_000_000 - 1_790_000_000 % 60 + seconds, 0).unwrap();
+        let samples = [(at(10), true), (at(59), false), (at(60), true), (at(170), false)];
+        assert_eq!(by_minute(samples.iter(), at(5), at(150)), [(1, 2), (1, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn back_is_from_when_on_nothing_is_over_any_more() {
+        let minute = |ms: Option<u64>| {
+            let mut tally = Tally::default();
+            if let Some(ms) = ms {
+                tally.record(0, &Measure::Rebuild { duration_us: ms * 1_000, outcome: Outcome::Ok });
+            }
+            tally
+        };
+        let minutes = [Some(900), None, Some(900), Some(20), None].map(minute);
+        assert_eq!(back_after(&minutes, Some(400.0)), Some(3));
+        assert_eq!(back_after(&minutes, Some(1_000.0)), Some(0));
+        assert_eq!(back_after(&minutes[..3], Some(400.0)), None, "not yet");
+        assert_eq!(back_after(&minutes, None), None);
+    }
 }

@@ -1,33 +1,30 @@
 //! The read models of the flush pages, from the store, from what runs in this process, and from the audit.
 
-use super::brake::Watch;
 use super::can::can;
 use super::facts::Facts;
-use super::judge::Judgement;
 use super::ledger::Ledger;
 use super::modes::compared;
 use super::pages::{
-    Approval, AuditLine, Check, Confirmation, Decision, FlushLine, FlushPage, Happened, NodeProgress, Outcome, Plan, PlanNode, PlanPage,
-    Price, Progress, TargetChoice, TouchedPrefix, Unit, Verdict, Weight,
+    Approval, AuditLine, Check, Confirmation, Decision, FlushLine, FlushPage, Happened, Plan, PlanNode, PlanPage, TargetChoice,
+    TouchedPrefix, Weight,
 };
+use super::progress::{outcome, progress};
 use super::record::in_time;
-use super::recorder::Earlier;
 use super::sweep::expiry;
+use super::verdict::{judged, judged_line};
 use crate::domain::flush::{Mode, REASON_MIN, State, Window, done, load_per_s};
 use crate::domain::number::count;
 use crate::domain::operator::{Permission, Viewer};
 use crate::domain::prefix::{Families, escape};
 use crate::error::Error;
 use crate::server::config::{Approvals, Config, Location};
-use crate::server::service::figures::{Point, RateFigure, Series};
 use crate::server::service::sight::Sight;
 use crate::server::state::AppState;
 use crate::server::store::audit::{self, Filter};
-use crate::server::store::flushes::{self, Flush};
+use crate::server::store::flushes::{self, Flush, Judged};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -54,7 +51,11 @@ pub(super) fn whole_digest(flush: &Flush) -> [u8; 32] {
 
 /// First 12 digits of the plan's digest, for people.
 pub(super) fn digest(flush: &Flush) -> String {
-    whole_digest(flush)[..6].iter().fold(String::new(), |mut text, byte| {
+    hex(&whole_digest(flush)[..6])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -163,16 +164,17 @@ pub async fn load(app: &AppState, viewer: &Viewer, id: &str) -> Result<FlushPage
         let mut conn = pool.acquire().await?;
         let Some(flush) = flushes::find(&mut conn, number).await? else { return Ok(None) };
         let told = told(&mut conn, &flush).await?;
-        Ok::<_, sqlx::Error>(Some((flush, told)))
+        let history = flushes::list_judged(&mut conn, number).await?;
+        Ok::<_, sqlx::Error>(Some((flush, told, history)))
     });
-    let (flush, told) = match (stored.await, &here) {
+    let (flush, told, history) = match (stored.await, &here) {
         (Some(Ok(found)), _) => found.ok_or_else(unknown)?,
         // Postgres is away, the flush is not: its last known row, with the counts of this process
-        (_, Some((_, flush))) => (Flush { state: State::Paused, ..flush.clone() }, Vec::new()),
+        (_, Some((_, flush))) => (Flush { state: State::Paused, ..flush.clone() }, Vec::new(), Vec::new()),
         (Some(Err(cause)), None) => return Err(cause.into()),
         (None, None) => return Err(Error::store(&sqlx::Error::PoolTimedOut)),
     };
-    Ok(page(app, viewer, &flush, here.as_ref().map(|(ledger, started)| (&**ledger, started)), &told))
+    Ok(page(app, viewer, &flush, here.as_ref().map(|(ledger, started)| (&**ledger, started)), &told, &history))
 }
 
 /// The flush's own audit records, oldest first.
@@ -195,9 +197,9 @@ async fn told(conn: &mut sqlx::PgConnection, flush: &Flush) -> Result<Vec<(audit
 }
 
 /// A flush's books where it runs in this process, and the flush as it started there.
-type Here<'a> = Option<(&'a Ledger, &'a Flush)>;
+pub(super) type Here<'a> = Option<(&'a Ledger, &'a Flush)>;
 
-fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[(audit::Record, Value)]) -> FlushPage {
+fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[(audit::Record, Value)], history: &[Judged]) -> FlushPage {
     let (config, now) = (app.config(), app.clock.now());
     let state = match (state_at(flush, now), here) {
         (State::Running, Some((ledger, _))) if ledger.is_paused() => State::Paused,
@@ -238,10 +240,17 @@ fn page(app: &AppState, viewer: &Viewer, flush: &Flush, here: Here<'_>, told: &[
         progress: progress(flush, state, here),
         outcome: outcome(flush, state),
         verdict: judged(flush),
+        judged: history.iter().map(judged_line).collect(),
         timeline: happened.collect(),
         audit: told
             .iter()
-            .map(|(record, body)| AuditLine { seq: record.seq, at: record.at, code: record.code.clone(), what: words(&record.code, body) })
+            .map(|(record, body)| AuditLine {
+                seq: record.seq,
+                hash: hex(&record.hash),
+                at: record.at,
+                code: record.code.clone(),
+                what: words(&record.code, body),
+            })
             .collect(),
         anchored: crate::server::service::audit::last_anchor(&config.data_dir),
     }
@@ -432,109 +441,4 @@ fn checks(config: &Config, flush: &Flush, facts: &Facts) -> Vec<Check> {
         String::new(),
     ));
     checks
-}
-
-fn progress(flush: &Flush, state: State, here: Here<'_>) -> Option<Progress> {
-    if !state.is_active() {
-        return None;
-    }
-    let answers = here.map(|(ledger, started)| Earlier::of(started).with(&ledger.answers()));
-    let live = |stored: u64, live: fn(&crate::server::redis::Answers) -> u64| answers.as_ref().map_or(stored, live).max(stored);
-    let (removed, gone, failed) =
-        (live(flush.removed, |now| now.removed), live(flush.gone, |now| now.gone), live(flush.failed, |now| now.failed));
-    let classes = answers.as_ref().map_or_else(|| by_class(flush), |now| now.failed_by_class.clone());
-    let watch = here.map_or_else(|| Watch::read(flush.watch.as_deref()), |(ledger, _)| ledger.watch());
-    let facts = Facts::read(flush.plan.as_deref());
-    let speed = here.and_then(|(ledger, _)| ledger.speed());
-    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-    let left = flush.matched.unwrap_or(0).saturating_sub(removed + gone + failed) as f64;
-    Some(Progress {
-        started_at: flush.started_at.or(flush.confirmed_at).unwrap_or(flush.state_at),
-        removed,
-        gone,
-        failed,
-        granted: flush.granted,
-        scanned: live(flush.scanned, |now| now.scanned),
-        keys_per_s: speed,
-        left_s: speed.filter(|speed| *speed > 0.0).map(|speed| left / speed),
-        scan_count: answers.as_ref().filter(|now| now.count > 0).map(|now| now.count),
-        step_us: answers.as_ref().filter(|now| now.count > 0).and_then(|now| u32::try_from(now.step.as_micros()).ok()),
-        failed_by_class: classes.into_iter().collect(),
-        bystander_p50_ms: watch.p50_ms,
-        bystander_p99_ms: watch.p99_ms,
-        bystander_before_ms: watch.before_ms,
-        bystander_limit_ms: watch.limit_ms,
-        bystander: watch.from.map(|from| Series {
-            from,
-            step_s: 1,
-            points: watch.points_ms.iter().map(|ms| Point { value: *ms, n: 1, ..Point::default() }).collect(),
-        }),
-        halved: watch.halved,
-        braked_because: watch.why,
-        blind: watch.blind,
-        nodes: watch
-            .nodes
-            .into_iter()
-            .map(|node| NodeProgress {
-                keys: facts.nodes.iter().find(|planned| planned.address == node.address).map(|planned| planned.keys),
-                address: node.address,
-                scanned: node.scanned,
-                removed: node.removed,
-                complete: node.complete,
-            })
-            .collect(),
-        paused: state == State::Paused,
-    })
-}
-
-fn by_class(flush: &Flush) -> BTreeMap<String, u64> {
-    serde_json::from_str(&flush.failed_by_class).unwrap_or_default()
-}
-
-fn outcome(flush: &Flush, state: State) -> Option<Outcome> {
-    let ended_at = flush.ended_at.filter(|_| state.has_removed())?;
-    let watch = Watch::read(flush.watch.as_deref());
-    Some(Outcome {
-        ended_at,
-        removed: flush.removed,
-        gone: flush.gone,
-        failed: flush.failed,
-        failed_by_class: by_class(flush).into_iter().collect(),
-        residue: flush.residue,
-        sampled: flush.sampled,
-        generation: flush.generation,
-        proven: flush.proven,
-        removed_at_most: (flush.granted > 0).then_some(flush.removed + flush.granted),
-        bystander_worst_ms: watch.worst_ms,
-        bystander_median_ms: watch.median_ms,
-        duration_ms: u64::try_from((ended_at - flush.started_at.unwrap_or(ended_at)).num_milliseconds()).unwrap_or(0),
-    })
-}
-
-fn judged(flush: &Flush) -> Option<Verdict> {
-    let verdict = flush.verdict?;
-    let found: Judgement = flush.judgement.as_deref().and_then(|text| serde_json::from_str(text).ok())?;
-    let rate = |(k, n): (u64, u64)| RateFigure { k, n, interval: crate::domain::metric::wilson(k, n).map(|ends| (ends.low, ends.high)) };
-    let price = |what: &str, unit, before, after, limit| Price { what: what.to_owned(), unit, before, after, limit };
-    let (before, after) = (found.price_before, found.price_after);
-    Some(Verdict {
-        verdict: verdict.as_str().to_owned(),
-        judged_at: found.judged_at,
-        after_min: found.after_min,
-        next_at: flush.verdict_due,
-        delay_s: found.fresh_within_s,
-        before: rate(found.before),
-        after: rate(found.after),
-        threshold: found.threshold,
-        price: vec![
-            price("Misses", Unit::PerMinute, before.misses_per_min, after.misses_per_min, None),
-            price("Rebuild p95", Unit::Milliseconds, before.rebuild_p95_ms, after.rebuild_p95_ms, found.rebuild_limit_ms),
-            price("Cost", Unit::Cost, before.cost, after.cost, None),
-        ],
-        chart: None,
-        before_from: found.before_from,
-        before_to: found.before_to,
-        after_from: found.after_from,
-        after_to: found.after_to,
-    })
 }

@@ -89,6 +89,8 @@ pub struct FlushPage {
     pub progress: Option<Progress>,
     pub outcome: Option<Outcome>,
     pub verdict: Option<Verdict>,
+    /// All judgements so far, in their order.
+    pub judged: Vec<JudgedLine>,
     /// Oldest first.
     pub timeline: Vec<Happened>,
     /// Audit rows of this flush, oldest first.
@@ -336,6 +338,15 @@ pub struct Verdict {
     pub after_to: DateTime<Utc>,
 }
 
+/// One judgement in short.
+#[derive(Clone, Debug)]
+pub struct JudgedLine {
+    pub after_min: u32,
+    pub at: DateTime<Utc>,
+    pub verdict: String,
+    pub after: RateFigure,
+}
+
 /// One metric before and after.
 #[derive(Clone, Debug)]
 pub struct Price {
@@ -344,6 +355,8 @@ pub struct Price {
     pub before: Option<f64>,
     pub after: Option<f64>,
     pub limit: Option<f64>,
+    /// How many minutes after the end it was back under its limit for good; None: not yet, or it has none.
+    pub back_after_min: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,6 +378,8 @@ pub struct Happened {
 #[derive(Clone, Debug)]
 pub struct AuditLine {
     pub seq: i64,
+    /// 64 hexadecimal digits.
+    pub hash: String,
     pub at: DateTime<Utc>,
     pub code: String,
     pub what: String,

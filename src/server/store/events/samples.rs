@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 /// One stale-read sample.
 #[derive(Clone, Debug)]
 pub struct Sample {
+    pub at: DateTime<Utc>,
     pub prefix_id: i64,
     /// None where keys of the prefix are not kept.
     pub key: Option<Vec<u8>>,
@@ -24,7 +25,7 @@ pub async fn list_samples(
 ) -> Result<Vec<Sample>, sqlx::Error> {
     let (first, last) = raw::days(from, to);
     let rows = sqlx::query!(
-        r#"SELECT prefix_id AS "prefix_id!", key, stale AS "stale!", delay_ms FROM events.raw
+        r#"SELECT at, prefix_id AS "prefix_id!", key, stale AS "stale!", delay_ms FROM events.raw
            WHERE kind = 5 AND prefix_id = ANY($1) AND day BETWEEN $2 AND $3 AND at >= $4 AND at < $5 AND stale IS NOT NULL
            ORDER BY at DESC LIMIT $6"#,
         prefix_ids,
@@ -39,6 +40,7 @@ pub async fn list_samples(
     Ok(rows
         .into_iter()
         .map(|row| Sample {
+            at: row.at,
             prefix_id: row.prefix_id,
             key: row.key,
             stale: row.stale,

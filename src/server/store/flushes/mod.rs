@@ -22,7 +22,7 @@ pub use resumes::mark_resumed;
 pub use runs::{
     Ended, Progress, Refusal, Row, commit_start, mark_cancel_wanted, mark_ended, mark_progress, mark_running, mark_starting, mark_verifying,
 };
-pub use verdicts::{list_due, mark_judged};
+pub use verdicts::{Judged, list_due, list_judged, mark_judged};
 
 use crate::domain::flush::{Mode, Pace, ScopeHash, State, Verdict, WideReason};
 use crate::domain::prefix::ScopeKind;

@@ -29,7 +29,11 @@ pub async fn mark_resumed(
         resumption.step().from().as_str(),
         resumption.lease_epoch()
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await;
+    if matches!(marked, Ok(Some(_))) {
+        // They were of an end that was none.
+        sqlx::query!("DELETE FROM control.verdicts WHERE flush_id = $1", resumption.flush_id()).execute(conn).await?;
+    }
     started(marked)
 }

@@ -162,10 +162,18 @@ fn before_after(flush: &FlushPage, verdict: &Verdict) -> AnyView {
         clock(verdict.after_from),
         clock(verdict.after_to)
     );
-    let _ = flush;
+    let history: Vec<AnyView> = flush
+        .judged
+        .iter()
+        .map(|judged| {
+            let (tone, shape, word) = words_of(&judged.verdict);
+            view! { <li>{write::timed(judged.at, &format!("+{} min", judged.after_min))}<span>{state(tone, shape, word)}" "<span class="quiet">{format!("{}, n {}", write::rate(judged.after), write::count(judged.after.n))}</span></span></li> }.into_any()
+        })
+        .collect();
     view! {
         <section class="panel">
             <div class="panel-head"><h2>"Before and after"</h2><span class="sub">{spans}</span></div>
+            <ol class="tl">{history}</ol>
             <div class="scroll" tabindex="0" role="region" aria-label="Before and after">
                 <table class="roomy">
                     <caption class="vh">"Before and after the flush"</caption>
@@ -210,7 +218,15 @@ fn price_row(price: &Price) -> AnyView {
         _ => write::NONE.to_owned(),
     };
     let over = price.limit.zip(price.after).is_some_and(|(limit, after)| after > limit);
-    let note = if over { state(Tone::Warn, Glyph::Risk, "over the limit, for now") } else { state(Tone::Plain, Glyph::None, "the price") };
+    let back = price.back_after_min.filter(|_| price.limit.is_some()).map_or_else(String::new, |minutes| match minutes {
+        0 => ", never over its limit".to_owned(),
+        minutes => format!(", back under its limit after {minutes} min"),
+    });
+    let note = if over {
+        state(Tone::Warn, Glyph::Risk, "over the limit, for now")
+    } else {
+        state(Tone::Plain, Glyph::None, view! { {format!("the price{back}")} })
+    };
     let shown = |value: Option<f64>| value.map_or_else(|| write::NONE.to_owned(), text);
     view! {
         <tr>
@@ -319,6 +335,7 @@ fn proof(flush: &FlushPage) -> AnyView {
                 {confirmation}
                 {decision}
                 <dt>"Audit"</dt><dd>{rows}</dd>
+                <dt>"Evidence"</dt><dd><a href=format!("/flush/{}.md", write::query(&flush.id)) download="">"Markdown"</a>", "<a href=format!("/flush/{}.json", write::query(&flush.id)) download="">"JSON"</a></dd>
                 <dt>"Anchored"</dt><dd>{anchored}</dd>
                 <dt>"Target"</dt><dd>{code(&flush.target)}{run}</dd>
                 {bystander}
