@@ -1,5 +1,6 @@
 # make run     the demo: a simulated shop with real cache trouble, at http://127.0.0.1:3000
 # make test    everything that is checked before a change lands
+# make test-faults  the same crashes and random keyspaces many times over: half an hour
 # make check   format and lints only
 # make build   the release binary, one file, at target/release/stalewatch
 # make bench   benchmarks; figures in target/bench/summary.json
@@ -21,7 +22,7 @@ ISLANDS := $(shell find src -name '*.rs' -not -path 'src/server/*' -not -path 's
 PUBLIC := $(shell find style public -type f)
 WASM_OPT := $(firstword $(wildcard end2end/node_modules/.bin/wasm-opt) $(shell command -v wasm-opt 2>/dev/null))
 
-.PHONY: run test check build bench bench-full setup assets budget
+.PHONY: run test test-faults check build bench bench-full setup assets budget
 
 run: assets
 	@cargo build --features ssr
@@ -53,6 +54,13 @@ budget: $(PACKED)
 test:
 	@.ci/setup test
 	@.ci/test
+
+# Loops of what `make test` does once, and what has to wait for a lease.
+test-faults:
+	@.ci/setup test
+	PROPTEST_CASES=2000 cargo test --features ssr --lib -- whatever_bytes_they_contain
+	cargo test --features ssr --test integration -- --ignored
+	for round in 1 2 3 4 5; do cargo test --features ssr --test integration -- flush::crash flush::resume flush::brake || exit 1; done
 
 check:
 	@.ci/setup run

@@ -163,11 +163,32 @@ static FREE: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
 
 impl Drop for TestRedis {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.nothing_forbidden_was_tried();
+        }
         FREE.lock().unwrap().push_back(self.database);
     }
 }
 
 impl TestRedis {
+    pub fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// What was refused to the product's own users is in Redis' ACL log: nothing but the self-check's attempts.
+    fn nothing_forbidden_was_tried(&self) {
+        let mut conn = redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap();
+        let log: Vec<BTreeMap<String, redis::Value>> = redis::cmd("ACL").arg("LOG").query(&mut conn).unwrap();
+        for entry in log {
+            let field = |name: &str| match entry.get(name) {
+                Some(redis::Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+                other => format!("{other:?}"),
+            };
+            let ours = field("username").starts_with("sw_");
+            assert!(!ours || field("object").starts_with("sw-selfcheck:"), "a command that is forbidden was tried: {entry:?}");
+        }
+    }
+
     pub async fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let database = loop {

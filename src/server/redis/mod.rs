@@ -14,7 +14,7 @@ mod monitor;
 mod scan;
 mod topology;
 
-pub use acl::acl_line;
+pub use acl::{acl_line, is_supported, parts as version_parts};
 pub use bystander::{Bystanders, WorstFelt};
 pub use connect::Fault;
 pub use endpoint::{Certificates, Endpoint};

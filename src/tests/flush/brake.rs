@@ -20,8 +20,9 @@ fn over(servers: &Servers) -> Config {
 }
 
 async fn connect(servers: &Servers) -> redis::aio::MultiplexedConnection {
-    let url = servers.redis.as_ref().unwrap().url();
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    let client = redis::Client::open(servers.redis.as_ref().unwrap().url()).unwrap();
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
+    client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
 }
 
 async fn set(conn: &mut redis::aio::MultiplexedConnection, keys: impl Iterator<Item = String>) {

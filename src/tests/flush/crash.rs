@@ -21,15 +21,20 @@ pub(super) struct Replica {
 
 impl Replica {
     pub fn start(app: &TestApp, redis: &TestRedis, cookie: &str) -> Self {
+        Self::start_with(app, &config_text(&redis.url, &redis.flush, ""), cookie, &[])
+    }
+
+    pub fn start_with(app: &TestApp, config: &str, cookie: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("stalewatch.toml");
-        std::fs::write(&file, config_text(&redis.url, &redis.flush, "")).unwrap();
+        std::fs::write(&file, config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_stalewatch"))
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .env("DATABASE_URL", &app.database.url)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -39,6 +44,13 @@ impl Replica {
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { child, url: ready["url"].as_str().unwrap().to_owned(), client, cookie: cookie.to_owned(), _folder: folder }
+    }
+
+    /// Whether it answers is nobody's business: it may die first.
+    pub async fn try_ask(&self, path: &str, fields: &[(&str, &str)]) {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self.client.post(format!("{}{path}", self.url)).header("origin", &self.url).header("cookie", &self.cookie);
+        let _ = request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await;
     }
 
     pub async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
@@ -183,4 +195,152 @@ async fn redis_connections_that_are_cut_are_made_again_and_nothing_is_lost() {
     assert_eq!((main["state"].as_str(), main["residue"].as_str()), ("completed", "0"));
     assert_eq!(main["removed"].parse::<u64>().unwrap() + main["gone"].parse::<u64>().unwrap(), 100_000);
     assert_eq!(key_count(&redis).await, 0);
+}
+
+/// The server dies at every place between two steps of the record and of Redis: the bound holds each time, and nothing is called completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_the_server_dies_the_record_bounds_the_truth() {
+    const KEYS: u64 = 30_000;
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let places = [
+        "intent_committed",
+        "running_committed",
+        "keys_admitted",
+        "keys_answered",
+        "row_begun",
+        "row_committed",
+        "verifying_committed",
+        "outcome_due",
+    ];
+    for (round, place) in places.into_iter().enumerate() {
+        let scope = format!("cart{round}:");
+        fill(&redis, (0..KEYS).map(|i| format!("{scope}{i}").into_bytes())).await;
+        let before = key_count(&redis).await;
+        let (path, _) = planned(&operator, &scope, "normal").await;
+        let text = config_text(&redis.url, &redis.flush, "");
+        let mut replica = Replica::start_with(&app, &text, operator.cookie.as_deref().unwrap(), &[("STALEWATCH_FAILPOINT", place)]);
+        let fields = [("typed_target", "main"), ("typed_scope", scope.as_str()), ("typed_count", &KEYS.to_string()), ("reason", REASON)];
+        replica.try_ask(&path, &fields).await;
+        let begun = Instant::now();
+        while replica.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{place} is never reached");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // What was sent is carried out, whoever sent it.
+        let mut truth = before - key_count(&redis).await;
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = before - key_count(&redis).await;
+            if now == truth {
+                break;
+            }
+            truth = now;
+        }
+        let id: i64 = path.rsplit('/').next().unwrap().parse().unwrap();
+        let (removed, granted): (i64, i64) =
+            sqlx::query_as("SELECT removed, granted FROM control.flushes WHERE id = $1").bind(id).fetch_one(app.pool()).await.unwrap();
+        let (removed, granted) = (removed.cast_unsigned(), granted.cast_unsigned());
+        assert!(removed <= truth && truth <= removed + granted, "{place}: {removed} ≤ {truth} ≤ {removed} + {granted}");
+        // The lease is over.
+        let expire = "UPDATE control.flushes SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1";
+        sqlx::query(expire).bind(id).execute(app.pool()).await.unwrap();
+        let main = wait_for(&operator, &path, &["interrupted"]).await;
+        assert_eq!(main["removed"].parse::<u64>().unwrap_or(0), removed, "{place}");
+        let record = told(&app, "flush.interrupted").await.pop().unwrap();
+        let most = record["removed_at_least"].as_u64().unwrap_or(0) + record["granted"].as_u64().unwrap_or(0);
+        assert!(record["removed_at_least"].as_u64().unwrap_or(0) <= truth && truth <= most, "{place}: {record}");
+        if place == "intent_committed" || place == "running_committed" || place == "keys_admitted" {
+            assert_eq!(truth, 0, "{place}");
+        }
+    }
+}
+
+/// Twenty plans of one target are confirmed at the same time at two replicas.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twenty_starts_at_once_on_two_replicas_one_runs() {
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..150_000).map(|i| format!("cart:{i}").into_bytes())).await;
+    let (operator, admin) = (app.signed_in(Role::Operator).await, app.signed_in(Role::Admin).await);
+    let mut plans = Vec::new();
+    for browser in [&operator, &admin] {
+        for _ in 0..10 {
+            plans.push((browser, planned(browser, "cart:", "gentle").await.0));
+        }
+    }
+    let others = [&operator, &admin].map(|browser| Replica::start(&app, &redis, browser.cookie.as_deref().unwrap()));
+    let fields = [("typed_target", "main"), ("typed_scope", "cart:"), ("typed_count", "150000"), ("reason", REASON)];
+    let starts = plans.iter().enumerate().map(|(i, (browser, path))| {
+        let (others, fields) = (&others, &fields);
+        async move {
+            let answer = if i % 2 == 0 { browser.post(path, fields).await } else { others[i / 10].ask(Method::POST, path, fields).await };
+            (path.clone(), answer.status, answer.refusal())
+        }
+    });
+    let answers = futures::future::join_all(starts).await;
+    let (started, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, status, _)| *status == StatusCode::SEE_OTHER);
+    assert_eq!(started.len(), 1, "{started:?}");
+    for (path, status, code) in &refused {
+        assert_eq!((*status, code.as_deref()), (StatusCode::CONFLICT, Some("another_active")), "{path}");
+    }
+    let main = wait_for(&operator, &started[0].0, &["completed"]).await;
+    assert_eq!(main["removed"], "150000");
+    assert_eq!(told(&app, "flush.started").await.len(), 1);
+}
+
+/// A worker that was stopped for longer than its lease does nothing after the batch in flight once it goes on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits for a lease of 20 s to run out: make test-faults"]
+async fn a_worker_that_slept_past_its_lease_removes_nothing_more() {
+    const KEYS: u64 = 400_000;
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..KEYS).map(|i| format!("cart:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let replica = Replica::start(&app, &redis, operator.cookie.as_deref().unwrap());
+    let (path, _) = planned(&operator, "cart:", "gentle").await;
+    let fields = [("typed_target", "main"), ("typed_scope", "cart:"), ("typed_count", "400000"), ("reason", REASON)];
+    led_to(&replica.ask(Method::POST, &path, &fields).await);
+    let begun = Instant::now();
+    while key_count(&redis).await > KEYS - 20_000 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the flush does not begin");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let pid = rustix::process::Pid::from_child(&replica.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    assert!(key_count(&redis).await > 0, "it was stopped in the middle");
+    wait_for(&operator, &path, &["interrupted"]).await;
+    let left = key_count(&redis).await;
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    // Long enough for all of the rest, had it gone on.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = key_count(&redis).await;
+    assert!(left - after <= 1_500, "{} keys went after the lease was over", left - after);
+    assert_eq!(wait_for(&operator, &path, &["interrupted"]).await["state"], "interrupted");
+}
+
+/// The identity that may remove has a connection only while something is planned or removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flush_identity_is_connected_only_while_it_works() {
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..200_000).map(|i| format!("cart:{i}").into_bytes())).await;
+    let connected = async || {
+        let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut redis.connect().await).await.unwrap();
+        let own = format!(" db={} ", redis.database());
+        list.lines().filter(|line| line.contains("user=sw_flush") && line.contains(&own)).count()
+    };
+    let operator = app.signed_in(Role::Operator).await;
+    let watched = async |browser: &crate::support::Browser<'_>| browser.page("/flush").await;
+    watched(&operator).await;
+    assert_eq!(connected().await, 0, "a console that is only looked at");
+    let (path, _) = planned(&operator, "cart:", "gentle").await;
+    assert_eq!(connected().await, 0, "a plan that waits");
+    led_to(&confirm(&operator, &path, "cart:", "200000").await);
+    wait_for(&operator, &path, &["running"]).await;
+    assert!(connected().await > 0, "at work");
+    wait_for(&operator, &path, &["completed"]).await;
+    assert_eq!(connected().await, 0, "done");
 }

@@ -30,12 +30,14 @@ pub fn config(redis: &TestRedis, extra: &str) -> Config {
 /// Where `extra` does not say otherwise, nobody is asked for an approval.
 pub fn config_text(url: &str, flush: &(String, String), extra: &str) -> String {
     let approvals = if extra.contains("approvals") { "" } else { "approvals = \"never\"\n" };
+    // A machine that runs all tests at once is no quiet neighbour.
+    let brake = if extra.contains("brake") { "" } else { "brake = { bystander = \"1s\", stop_after = \"60s\" }\n" };
     let folder = std::env::temp_dir().join(format!("stalewatch-test-secrets-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let password = folder.join(&flush.1[..8]);
     std::fs::write(&password, &flush.1).unwrap();
     format!(
-        "[[target]]\nname = \"main\"\nurl = \"{url}\"\nflush = {{ user = \"{}\", password_file = \"{}\" }}\nprotected = [\"session:\"]\n{approvals}{extra}\n\
+        "[[target]]\nname = \"main\"\nurl = \"{url}\"\nflush = {{ user = \"{}\", password_file = \"{}\" }}\nprotected = [\"session:\"]\n{approvals}{brake}{extra}\n\
          [[prefix]]\nname = \"user:{{id}}:profile\"\ntarget = \"main\"\nowner = \"accounts\"\ntier = \"critical\"\n\
          [[prefix]]\nname = \"user:{{id}}:summary\"\ntarget = \"main\"\nowner = \"accounts\"\n",
         flush.0,
@@ -108,7 +110,7 @@ pub async fn wait_for(browser: &Browser<'_>, path: &str, states: &[&str]) -> BTr
 pub async fn planned(browser: &Browser<'_>, scope: &str, pace: &str) -> (String, BTreeMap<String, String>) {
     let path = led_to(&ask(browser, scope, pace).await);
     let main = wait_for(browser, &path, &["planned", "plan_failed"]).await;
-    assert_eq!(main["state"], "planned");
+    assert_eq!(main["state"], "planned", "{}", browser.get(&path).await.body);
     (path, main)
 }
 

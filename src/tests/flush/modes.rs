@@ -163,6 +163,6 @@ async fn the_window_is_bound_by_the_approval() {
 
 #[test]
 fn the_generated_line_lets_exactly_the_generations_be_raised() {
-    let line = acl_line("sw_flush", &[b"catalog".to_vec()], b':', &["gen:catalog", "gen:catalog", "gen:a*"]);
+    let line = acl_line("7.2.4", "sw_flush", &[b"catalog".to_vec()], b':', &["gen:catalog", "gen:catalog", "gen:a*"]);
     assert!(line.ends_with(" (+incr ~gen:a\\* ~gen:catalog)"), "{line}");
 }

@@ -2,6 +2,7 @@
 //! before each batch and waits here while it may send nothing.
 
 use super::brake::{Watch, WatchNode};
+use super::failpoint::failpoint;
 use crate::domain::audit::Actor;
 use crate::domain::flush::{Credit, Grant};
 use crate::server::redis::{Answers, Gate, Stop};
@@ -227,6 +228,7 @@ impl Gate for LedgerGate {
             }
             let admitted = wanted.min(left).min(books.credit.allowance());
             if admitted > 0 {
+                failpoint("keys_admitted");
                 books.credit.send(admitted);
                 if books.credit.row_is_due(self.0.begun.elapsed()) {
                     self.0.due.notify_one();
@@ -243,6 +245,9 @@ impl Gate for LedgerGate {
     }
 
     fn answered(&self, keys: u64, so_far: &Answers) {
+        if keys > 0 {
+            failpoint("keys_answered");
+        }
         let mut books = self.0.books();
         books.credit.answer(keys, self.0.begun.elapsed());
         books.answers.clone_from(so_far);

@@ -18,6 +18,7 @@ mod can;
 mod confirm;
 pub mod evidence;
 mod facts;
+mod failpoint;
 mod harm;
 mod judge;
 mod ledger;

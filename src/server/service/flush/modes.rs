@@ -6,7 +6,7 @@ use super::pages::ModeLine;
 use crate::domain::flush::{self, AdviceFacts, Mode, Window};
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::{Config, Target};
-use crate::server::redis::Identity;
+use crate::server::redis::{Identity, is_supported, version_parts};
 use crate::server::store::flushes::Flush;
 
 /// The first Redis with `PEXPIRE … LT`.
@@ -21,9 +21,12 @@ pub(super) fn generation_key<'c>(config: &'c Config, target: &str, scope: &str, 
 /// Refuses a mode that this scope cannot have, or this Redis.
 pub(super) fn available(config: &Config, target: &Target, scope: &Scope, mode: Mode, identity: &Identity) -> Result<(), Refused> {
     let refused = |detail: String| Err(Refused::typed("mode_unavailable", "mode", detail));
+    if !is_supported(&identity.version) {
+        return refused(format!("Flushing needs Redis 6.2 or later, and this is {}. Nothing was planned.", identity.version));
+    }
     match mode {
         Mode::Flush => Ok(()),
-        Mode::Soft(_) if major(&identity.version) < SOFT_FROM => refused(format!(
+        Mode::Soft(_) if version_parts(&identity.version).0 < SOFT_FROM => refused(format!(
             "Mode `soft` needs Redis {SOFT_FROM} or later, and this is {}. Nothing was planned; choose mode `flush`.",
             identity.version
         )),
@@ -46,7 +49,7 @@ pub(super) fn fit(config: &Config, flush: &Flush, identity: &Identity) -> Result
             "mode_changed",
             "The configuration names another generation key for this prefix than when the plan was made, or none. Nothing was done. Plan again.",
         )),
-        Mode::Soft(_) if major(&identity.version) < SOFT_FROM => Err(Refused::state(
+        Mode::Soft(_) if version_parts(&identity.version).0 < SOFT_FROM => Err(Refused::state(
             "mode_changed",
             format!("Mode `soft` needs Redis {SOFT_FROM} or later, and {} answers now. Nothing was done. Plan again.", identity.version),
         )),
@@ -61,7 +64,7 @@ pub(super) fn advise(facts: &mut Facts, keys: u64) {
         reads_per_s: facts.rebuild_load_per_s,
         source_takes_per_s: facts.rebuild_peak_per_s,
         has_generation: facts.has_generation,
-        can_expire: major(&facts.version) >= SOFT_FROM,
+        can_expire: version_parts(&facts.version).0 >= SOFT_FROM,
     });
     facts.advised = Some((advice.mode.as_str().to_owned(), advice.mode.window().map(Window::seconds), advice.reason));
 }
@@ -77,7 +80,9 @@ pub(super) fn compared(flush: &Flush, facts: &Facts, keys: u64) -> Vec<ModeLine>
                 Mode::Version if !facts.has_generation => {
                     Some("needs a whole registered prefix that declares a `generation_key`".to_owned())
                 }
-                Mode::Soft(_) if major(&facts.version) < SOFT_FROM => Some(format!("needs Redis {SOFT_FROM}; this is {}", facts.version)),
+                Mode::Soft(_) if version_parts(&facts.version).0 < SOFT_FROM => {
+                    Some(format!("needs Redis {SOFT_FROM}; this is {}", facts.version))
+                }
                 _ => None,
             };
             ModeLine {
@@ -90,8 +95,4 @@ pub(super) fn compared(flush: &Flush, facts: &Facts, keys: u64) -> Vec<ModeLine>
             }
         })
         .collect()
-}
-
-fn major(version: &str) -> u32 {
-    version.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0)
 }

@@ -143,7 +143,13 @@ pub(super) async fn draw(
             first.sort();
             first.dedup();
             let generations: Vec<&str> = registered.iter().filter_map(|prefix| prefix.generation_key.as_deref()).collect();
-            acl_line(target.flush.as_ref().map_or("sw_flush", |identity| &identity.user), &first, target.delimiter, &generations)
+            acl_line(
+                &identity.version,
+                target.flush.as_ref().map_or("sw_flush", |identity| &identity.user),
+                &first,
+                target.delimiter,
+                &generations,
+            )
         }),
         has_generation: modes::generation_key(&config, &target.name, &flush.scope, flush.scope_kind).is_some(),
         generation_key: (flush.mode == Mode::Version)

@@ -1,6 +1,7 @@
 //! Commits the rows that let the engine go on: what is answered, and how much may be sent beyond. Beside the removing, never in its way, and
 //! the only thing that gives it credit.
 
+use super::failpoint::failpoint;
 use super::ledger::{Due, Ledger};
 use super::record::{Told, seal};
 use crate::domain::audit::{Actor, Code};
@@ -100,6 +101,7 @@ pub(super) async fn keep(app: AppState, flush: Flush, epoch: i32, ledger: Arc<Le
             }
             continue;
         };
+        failpoint("row_begun");
         let begun = Instant::now();
         let tells = begun.duration_since(told_at) >= TOLD_EVERY;
         let written = tokio::spawn(write(app.clone(), flush.clone(), epoch, due, ledger.watch_to_write(), tells));
@@ -109,6 +111,7 @@ pub(super) async fn keep(app: AppState, flush: Flush, epoch: i32, ledger: Arc<Le
         };
         match outcome {
             Ok(Ok(Some(cancel_by))) => {
+                failpoint("row_committed");
                 // The database's lease runs from a moment after `begun`.
                 ledger.row_committed(begun + LEASE);
                 if tells {

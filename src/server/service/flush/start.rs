@@ -3,6 +3,7 @@
 
 use super::Refused;
 use super::ask::{guard, hourly, reachable, scope_of};
+use super::failpoint::failpoint;
 use super::record::{PATIENCE, Told, in_time, seal};
 use super::recorder::{Earlier, row_of};
 use super::worker::{self, Job};
@@ -88,6 +89,7 @@ pub(super) async fn commit(app: &AppState, viewer: &Viewer, flush: Flush, start:
             return Err(Refused::no_record());
         }
     };
+    failpoint("intent_committed");
     let Place { target, scope, endpoint } = place;
     worker::begin(Job { app: app.clone(), flush, scope, target, endpoint, permit: Arc::new(permit), begun });
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::brake;
 use super::facts::Facts;
+use super::failpoint::failpoint;
 use super::ledger::{Ledger, LedgerGate};
 use super::planning::{self, BEAT, keep_alive};
 use super::record::{Told, author, in_time, seal};
@@ -167,6 +168,7 @@ impl Job {
             });
             match done.await {
                 Some(Ok(true)) => {
+                    failpoint("running_committed");
                     ledger.prolong(begun + LEASE);
                     return true;
                 }
@@ -250,6 +252,7 @@ impl Job {
         if !written.await {
             return;
         }
+        failpoint("verifying_committed");
         let alive = Arc::new(AtomicBool::new(true));
         let beat = tokio::spawn(keep_alive(self.app.clone(), flush.id, flush.lease_epoch, Arc::clone(&alive)));
         let seen = match report.generation {
@@ -265,6 +268,7 @@ impl Job {
             let outcome = Outcome { step, code: Code::FlushInterrupted, actor: Actor::System, cause: Some(cause), seen: None };
             return self.end(&report.answers, Some(ledger), outcome).await;
         }
+        failpoint("outcome_due");
         let step = if seen.proven { Transition::COMPLETED } else { Transition::COMPLETED_WITH_RESIDUE };
         let outcome = Outcome { step: Some(step), code: Code::FlushFinished, actor: Actor::System, cause: None, seen: Some(seen) };
         self.end(&report.answers, Some(ledger), outcome).await;
