@@ -2,6 +2,7 @@
 
 use super::quality;
 use crate::domain::audit::Code;
+use crate::domain::flush::BrakeLimits;
 use crate::domain::metric::as_f64;
 use crate::domain::prefix::escape;
 use crate::error::Error;
@@ -55,6 +56,7 @@ pub struct TargetLine {
     /// `wide`, `never`
     pub approvals: &'static str,
     pub max_flushes_per_hour: u32,
+    pub brake: BrakeLimits,
     pub declared_at: String,
 }
 
@@ -73,6 +75,7 @@ pub struct PrefixLine {
     pub ttl_max_s: Option<u64>,
     pub ttl_jitter: Option<f64>,
     pub ttl_required: bool,
+    pub generation_key: Option<String>,
     pub store_keys: &'static str,
     pub declared_at: String,
 }
@@ -181,6 +184,7 @@ fn target_line(config: &Config, target: &Target, over_privileged: bool) -> Targe
         max_keys: target.max_keys,
         approvals: if target.approvals == Approvals::Wide { "wide" } else { "never" },
         max_flushes_per_hour: target.max_flushes_per_hour,
+        brake: target.brake,
         declared_at: config.declared_at(target.line),
     }
 }
@@ -208,6 +212,7 @@ fn prefix_line(config: &Config, prefix: &Prefix) -> PrefixLine {
         ttl_max_s: prefix.ttl.max_s,
         ttl_jitter: prefix.ttl.jitter,
         ttl_required: prefix.ttl.required,
+        generation_key: prefix.generation_key.clone(),
         store_keys: prefix.store_keys.as_str(),
         declared_at: config.declared_at(prefix.line),
     }

@@ -127,7 +127,7 @@ fn targets(model: &SettingsPage) -> AnyView {
                     <caption class="vh">"Redis deployments, as declared"</caption>
                     <thead><tr>
                         <th scope="col">"Target"</th><th scope="col">"Where"</th><th scope="col">"Flushes as"</th><th scope="col">"Protected"</th>
-                        <th scope="col" class="num">"Wide above"</th><th scope="col" class="w3">"Approvals"</th><th scope="col" class="num w3">"Flushes an hour"</th>
+                        <th scope="col" class="num">"Wide above"</th><th scope="col" class="w3">"Approvals"</th><th scope="col" class="w3">"Brake"</th><th scope="col" class="num w3">"Flushes an hour"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
@@ -144,6 +144,13 @@ fn target(target: &TargetLine) -> AnyView {
         None => view! { <span class="quiet">"whoever reads"</span> }.into_any(),
     };
     let over = target.over_privileged.then(|| state(Tone::Warn, Glyph::Risk, "over-privileged"));
+    let limits = &target.brake;
+    let brake = format!(
+        "others over {} at p99, {} of rebuilds failing; stops after {} s",
+        write::millis(limits.bystander.as_secs_f64() * 1e3),
+        write::percent_limit(limits.rebuild_failures),
+        limits.stop_after.as_secs(),
+    );
     let protected = if target.protected.is_empty() {
         view! { <span class="quiet">"nothing"</span> }.into_any()
     } else {
@@ -157,6 +164,7 @@ fn target(target: &TargetLine) -> AnyView {
             <td>{protected}</td>
             <td class="num">{format!("{} keys", write::count(target.max_keys))}</td>
             <td class="w3">{target.approvals}</td>
+            <td class="w3">{brake}</td>
             <td class="num w3">{target.max_flushes_per_hour}</td>
         </tr>
     }
@@ -216,7 +224,7 @@ fn prefix(prefix: &PrefixLine, range_query: &str) -> AnyView {
             <td>{prefix.owner.clone().unwrap_or_else(|| "none".to_owned())}</td>
             <td>{objective}</td>
             <td>{limits}</td>
-            <td class="w3">{ttl}</td>
+            <td class="w3">{ttl}{prefix.generation_key.as_ref().map(|key| view! { <small class="quiet">"generation "{code(key)}</small> })}</td>
             <td class="w3">{prefix.store_keys}</td>
         </tr>
     }
