@@ -49,6 +49,15 @@ codes! {
     UserRoleChanged = "user.role_changed",
     UserPasswordChanged = "user.password_changed",
     UserPasswordReset = "user.password_reset",
+    FactorEnrolled = "second_factor.enrolled",
+    FactorRemoved = "second_factor.removed",
+    /// An admin took away somebody's second factor.
+    FactorReset = "second_factor.reset",
+    RecoveryRenewed = "second_factor.recovery_renewed",
+    RecoveryUsed = "second_factor.recovery_used",
+    /// The second factor was shown in a session.
+    StepUpOk = "step_up.ok",
+    StepUpFailed = "step_up.failed",
     TokenCreated = "token.created",
     TokenRevoked = "token.revoked",
     ConfigLoaded = "config.loaded",

@@ -14,4 +14,5 @@ pub mod prefix;
 pub mod range;
 pub mod refusal;
 pub mod review;
+pub mod second_factor;
 pub mod sketch;

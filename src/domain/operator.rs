@@ -1,6 +1,7 @@
 //! Who may do what: the five roles and the permissions they carry.
 
 use super::audit::Actor;
+use super::second_factor::Factor;
 use serde::{Deserialize, Serialize};
 
 /// A signed-in person's role. Roles do not form a line: an admin is not an approver.
@@ -77,6 +78,7 @@ pub struct Viewer {
     pub role: Role,
     /// The session they came with, for the list on `/account`.
     pub session_id: i64,
+    pub factor: Factor,
     /// Their session was verified within the last minutes, but Postgres is away now: they may read what is left to read and change nothing.
     pub read_only: bool,
 }
@@ -117,6 +119,7 @@ mod tests {
             name: "Ada".into(),
             role: Role::Admin,
             session_id: 1,
+            factor: Factor::default(),
             read_only,
         };
         assert!(viewer(false).may(Permission::Flush));

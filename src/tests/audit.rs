@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use stalewatch::domain::audit::{Actor, Code, Verdict};
 use stalewatch::domain::operator::{Role, Viewer};
+use stalewatch::domain::second_factor::Factor;
 use stalewatch::server::clock::Clock;
 use stalewatch::server::run::Databases;
 use stalewatch::server::service::audit::{self, anchor, checkpoints, keep_anchored as anchoring, verify};
@@ -16,7 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 /// What somebody sees who may see key names.
 pub fn whole_sight() -> Sight {
-    Sight::of(&Viewer { user_id: 1, email: String::new(), name: String::new(), role: Role::Auditor, session_id: 1, read_only: false })
+    Sight::of(&Viewer {
+        user_id: 1,
+        email: String::new(),
+        name: String::new(),
+        role: Role::Auditor,
+        session_id: 1,
+        factor: Factor::default(),
+        read_only: false,
+    })
 }
 
 async fn append(world: &World, n: usize) {

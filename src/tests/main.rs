@@ -13,6 +13,7 @@ mod overview;
 mod readme;
 mod review;
 mod roles;
+mod second_factor;
 mod serving;
 mod shop;
 mod sight;

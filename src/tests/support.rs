@@ -265,11 +265,18 @@ impl TestApp {
 
     /// Somebody new of that role, signed in through the door.
     pub async fn signed_in(&self, role: Role) -> Browser<'_> {
-        let email = self.add_user(role).await;
+        self.add_user(role).await;
+        self.signed_in_again(role).await
+    }
+
+    /// One more session of whoever has that role.
+    pub async fn signed_in_again(&self, role: Role) -> Browser<'_> {
+        let email = format!("{}@example.com", role.as_str());
         let answer = self.anonymous().post("/sign-in", &[("email", &email), ("password", PASSWORD)]).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
-        let cookie = answer.headers.get("set-cookie").unwrap().to_str().unwrap();
-        Browser { app: self, cookie: Some(cookie.split(';').next().unwrap().to_owned()) }
+        let mut browser = self.anonymous();
+        browser.keep(&answer);
+        browser
     }
 
     pub fn anonymous(&self) -> Browser<'_> {
@@ -312,6 +319,13 @@ pub struct Browser<'a> {
 }
 
 impl Browser<'_> {
+    /// Keeps the cookie that an answer sets, if it sets one.
+    pub fn keep(&mut self, answer: &Answer) {
+        if let Some((cookie, _)) = answer.header("set-cookie").split_once(';') {
+            self.cookie = Some(cookie.to_owned());
+        }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         Answer::of(self.with_cookie(self.app.request(reqwest::Method::GET, path))).await
     }

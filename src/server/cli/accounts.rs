@@ -28,8 +28,10 @@ pub(super) enum User {
         #[arg(long)]
         email: String,
     },
-    /// Set a new password and end the account's sessions; the password is read from standard input
-    #[command(after_help = "Example:\n  stalewatch user reset --email mara@example.com --generate")]
+    /// Set a new password, read from standard input, or take a lost second factor away; ends the account's sessions
+    #[command(
+        after_help = "Examples:\n  stalewatch user reset --email mara@example.com --generate\n  stalewatch user reset --email mara@example.com --second-factor"
+    )]
     Reset(ResetUser),
 }
 
@@ -51,6 +53,9 @@ pub(super) struct AddUser {
 pub(super) struct ResetUser {
     #[arg(long)]
     email: String,
+    /// Take the second factor away and leave the password as it is
+    #[arg(long, conflicts_with = "generate")]
+    second_factor: bool,
     #[command(flatten)]
     secret: Secret,
 }
@@ -113,8 +118,8 @@ impl User {
     pub async fn run(self, settings: &Settings) -> Result<(), Failure> {
         // What is typed is read before a server is started for it.
         let secret = match &self {
-            Self::Add(AddUser { secret, .. }) | Self::Reset(ResetUser { secret, .. }) => Some(secret.obtain()?),
-            Self::List(_) | Self::Disable { .. } => None,
+            Self::Add(AddUser { secret, .. }) | Self::Reset(ResetUser { secret, second_factor: false, .. }) => Some(secret.obtain()?),
+            Self::List(_) | Self::Disable { .. } | Self::Reset(_) => None,
         };
         let database = Database::open(settings).await?;
         let done = self.act(&database, &secret.unwrap_or_default()).await;
@@ -132,7 +137,12 @@ impl User {
                 let added = accounts::add_user(&access, pool, now, &actor, &email, name.as_deref(), role, password).await?;
                 secret.show(&added.email, added.role, password, "added");
             }
-            Self::Reset(ResetUser { email, secret }) => {
+            Self::Reset(ResetUser { email, second_factor: true, .. }) => {
+                let done = accounts::reset_factor(&access, pool, &actor, &email).await?;
+                let what = if done { "has no second factor any more; all its sessions have ended" } else { "has no second factor" };
+                eprintln!("{email} {what}.");
+            }
+            Self::Reset(ResetUser { email, secret, .. }) => {
                 let user = accounts::reset_password(&access, pool, now, &actor, &email, password).await?;
                 secret.show(&user.email, user.role, password, "has a new password; all its sessions have ended");
             }

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::document::{At, Document, Table};
 use super::problems::{Place, Problem, Problems};
-use super::types::{Config, Retention, Review};
+use super::types::{Config, Retention, Review, Secret};
 use super::{Environment, contracts, prefixes, targets};
 
 /// Whether a target may leave out where its Redis is.
@@ -90,16 +93,22 @@ fn scalars(top: &Table<'_, '_>, document: &Document<'_>, environment: &Environme
         config.data_dir = PathBuf::from(value);
         if value.is_empty() { Err("`data_dir` cannot be empty".to_owned()) } else { Ok(()) }
     });
-    if let Some(found) = top.boolean("metrics_public") {
-        config.metrics_public = found.value;
-    }
-    if let Some((name, value)) = override_of("STALEWATCH_METRICS_PUBLIC") {
-        match value {
-            "true" | "1" => config.metrics_public = true,
-            "false" | "0" => config.metrics_public = false,
-            other => document.variable_problem(name, format!("is true or false, not `{other}`")),
+    for (key, variable, flag) in [
+        ("metrics_public", "STALEWATCH_METRICS_PUBLIC", &mut config.metrics_public),
+        ("require_second_factor", "STALEWATCH_REQUIRE_SECOND_FACTOR", &mut config.require_second_factor),
+    ] {
+        if let Some(found) = top.boolean(key) {
+            *flag = found.value;
+        }
+        if let Some((name, value)) = override_of(variable) {
+            match value {
+                "true" | "1" => *flag = true,
+                "false" | "0" => *flag = false,
+                other => document.variable_problem(name, format!("is true or false, not `{other}`")),
+            }
         }
     }
+    config.secret_key = secret_key(top, document, environment);
     let mut max_flushes = top.integer("max_flushes_per_hour", targets::MAX_FLUSHES).map(|found| found.value);
     if let Some((name, value)) = override_of("STALEWATCH_MAX_FLUSHES_PER_HOUR") {
         match value.parse().ok().filter(|value| targets::MAX_FLUSHES.contains(value)) {
@@ -108,6 +117,25 @@ fn scalars(top: &Table<'_, '_>, document: &Document<'_>, environment: &Environme
         }
     }
     max_flushes.and_then(|value| u32::try_from(value).ok()).unwrap_or(Config::DEFAULT_MAX_FLUSHES_PER_HOUR)
+}
+
+/// The key that `secret_key_file` names, by the file or by its variable.
+fn secret_key(top: &Table<'_, '_>, document: &Document<'_>, environment: &Environment) -> Option<Secret> {
+    const FILE: &str = "secret_key_file";
+    const VARIABLE: &str = "STALEWATCH_SECRET_KEY_FILE";
+    const WRONG: &str = "32 bytes in base64, as `openssl rand -base64 32` prints them";
+    let is_key = |text: &str| BASE64_STANDARD.decode(text.trim()).is_ok_and(|bytes| bytes.len() == 32);
+    let named = top.string(FILE);
+    if let Some(path) = environment.get(VARIABLE) {
+        let read = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {path} ({error})"));
+        let key = read.and_then(|text| if is_key(&text) { Ok(Secret::new(text)) } else { Err(format!("{path} does not hold {WRONG}")) });
+        return key.map_err(|message| document.variable_problem(VARIABLE, message)).ok();
+    }
+    let (key, line) = (top.file(FILE)?, named?.line);
+    if !is_key(key.expose()) {
+        top.problem(line, format!("the file that `{FILE}` names does not hold {WRONG}"));
+    }
+    Some(key)
 }
 
 fn listen(value: &str) -> Result<String, String> {

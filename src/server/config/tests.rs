@@ -199,17 +199,48 @@ fn the_environment_overrides_the_top_scalars() {
         ("STALEWATCH_LISTEN", "127.0.0.1:4000"),
         ("STALEWATCH_PUBLIC_URL", "https://watch.example.com/"),
         ("STALEWATCH_METRICS_PUBLIC", "true"),
+        ("STALEWATCH_REQUIRE_SECOND_FACTOR", "1"),
         ("STALEWATCH_MAX_FLUSHES_PER_HOUR", "3"),
         ("STALEWATCH_DATA_DIR", "/srv/watch"),
     ]);
     let text = format!("listen = \"nonsense\"\n{TARGET}");
     let config = Config::read(&text, FILE, Path::new("."), &environment, TargetUrls::Required).unwrap();
     assert_eq!((config.listen.as_str(), config.public_url.as_deref()), ("127.0.0.1:4000", Some("https://watch.example.com")));
-    assert!(config.metrics_public && config.data_dir == Path::new("/srv/watch"));
+    assert!(config.metrics_public && config.require_second_factor && config.data_dir == Path::new("/srv/watch"));
     assert_eq!(config.targets[0].max_flushes_per_hour, 3);
     let wrong = Environment::from_iter([("STALEWATCH_LISTEN", "4000")]);
     let error = Config::read("", FILE, Path::new("."), &wrong, TargetUrls::Required).unwrap_err();
     assert!(error.to_string().starts_with("environment:STALEWATCH_LISTEN: "), "{error}");
+}
+
+#[test]
+fn the_key_of_secrets_is_read_from_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+    std::fs::write(folder.path().join("good.key"), key).unwrap();
+    std::fs::write(folder.path().join("short.key"), "AAEC\n").unwrap();
+    let read = |text: &str, variable: &str| {
+        let path = folder.path().join(variable).display().to_string();
+        let environment = Environment::from_iter((!variable.is_empty()).then_some(("STALEWATCH_SECRET_KEY_FILE", path)));
+        Config::read(text, FILE, folder.path(), &environment, TargetUrls::Required)
+    };
+    let exposed = |config: Config| config.secret_key.map(|key| key.expose().to_owned());
+    assert_eq!(exposed(read("", "").unwrap()), None);
+    assert_eq!(exposed(read("secret_key_file = \"good.key\"", "").unwrap()).as_deref(), Some(key));
+    assert_eq!(exposed(read("secret_key_file = \"short.key\"", "good.key").unwrap()).as_deref(), Some(key), "the environment wins");
+    for (text, variable, said) in [
+        (
+            "secret_key_file = \"short.key\"",
+            "",
+            "stalewatch.toml:1: the file that `secret_key_file` names does not hold 32 bytes in base64",
+        ),
+        ("\nsecret_key_file = \"none.key\"", "", "stalewatch.toml:2: `secret_key_file` cannot be read"),
+        ("", "short.key", "environment:STALEWATCH_SECRET_KEY_FILE: "),
+        ("", "none.key", "environment:STALEWATCH_SECRET_KEY_FILE: cannot be read"),
+    ] {
+        let error = read(text, variable).unwrap_err().to_string();
+        assert!(error.starts_with(said) && !error.contains("AAEC"), "{error}");
+    }
 }
 
 #[test]

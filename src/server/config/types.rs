@@ -24,6 +24,10 @@ pub struct Config {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Whether `/metrics` asks for no token.
     pub metrics_public: bool,
+    /// Whether everybody needs a second factor to start and approve flushes.
+    pub require_second_factor: bool,
+    /// 32 bytes in base64, under which secrets lie in Postgres; `None`: the data folder's own.
+    pub secret_key: Option<Secret>,
     pub retention: Retention,
     pub review: Review,
     pub targets: Vec<Target>,
@@ -244,6 +248,8 @@ impl Default for Config {
             data_dir: PathBuf::from(Self::DEFAULT_DATA_DIR),
             trusted_proxies: Vec::new(),
             metrics_public: false,
+            require_second_factor: false,
+            secret_key: None,
             retention: Retention::default(),
             review: Review::default(),
             targets: Vec::new(),

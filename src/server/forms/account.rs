@@ -1,11 +1,11 @@
-//! `/account`: one's own password and sessions.
+//! `/account`: one's own second factor, password and sessions.
 
-use super::to_the_end;
+use super::{to_the_end, with_token};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::server::auth::{Viewer, cookie, origin, page_of};
 use crate::server::pages::account::draw;
-use crate::server::service::accounts::{self, AccountError};
+use crate::server::service::accounts::{self, AccountError, FactorError, Shown};
 use crate::server::state::AppState;
 use axum::Form;
 use axum::extract::State;
@@ -18,12 +18,13 @@ use serde::Deserialize;
 #[serde(default)]
 #[derive(Default)]
 pub struct Typed {
-    /// `password` or `end`.
+    /// `password`, `end`, or of the second factor `enrol`, `enrol_confirm`, `kept`, `recovery`, `remove`.
     r#do: String,
     present: String,
     new: String,
     again: String,
     session: String,
+    code: String,
 }
 
 /// `POST /account`.
@@ -37,6 +38,7 @@ pub async fn submit(
     match typed.r#do.as_str() {
         "password" => change_password(app, viewer, &headers, &extensions, typed).await,
         "end" => end_session(app, viewer, &typed.session).await,
+        "enrol" | "enrol_confirm" | "kept" | "recovery" | "remove" => second_factor(app, viewer, &headers, &extensions, typed).await,
         _ => {
             let refusal = refusal("do", "unknown_action", "This page knows no such button. Nothing was changed.", None);
             draw(&app, &viewer, StatusCode::UNPROCESSABLE_ENTITY, Some(&refusal)).await
@@ -104,4 +106,46 @@ async fn end_session(app: AppState, viewer: Viewer, session: &str) -> Response {
         Ok(Err(cause)) => page_of(&Error::store(&cause)),
         Err(error) => page_of(&error),
     }
+}
+
+async fn second_factor(app: AppState, viewer: Viewer, headers: &HeaderMap, extensions: &Extensions, typed: Typed) -> Response {
+    let came = origin::came(&app.config(), headers, extensions);
+    let work = {
+        let (app, viewer) = (app.clone(), viewer.clone());
+        async move {
+            Ok::<Option<Shown>, FactorError>(match typed.r#do.as_str() {
+                "enrol" => accounts::begin_enrolment(&app, &viewer, &came, &typed.present).await.map(|()| None)?,
+                "enrol_confirm" => Some(accounts::finish_enrolment(&app, &viewer, &typed.code).await?),
+                "recovery" => Some(accounts::renew_recovery_codes(&app, &viewer, &typed.code).await?),
+                "remove" => accounts::remove_factor(&app, &viewer, &typed.code).await.map(|()| None)?,
+                _ => accounts::forget_shown_codes(&app.pools.control, &viewer).await.map(|()| None)?,
+            })
+        }
+    };
+    let error = match to_the_end(work).await {
+        Ok(Ok(shown)) => {
+            let token = shown.map(|shown| cookie::set(&app.config(), &shown.token));
+            return with_token(Redirect::to("/account#second-factor").into_response(), token);
+        }
+        Ok(Err(FactorError::Store(cause) | FactorError::Account(AccountError::Store(cause)))) => return page_of(&Error::store(&cause)),
+        Ok(Err(error)) => error,
+        Err(error) => return page_of(&error),
+    };
+    let (status, field, retry) = match &error {
+        FactorError::TooMany(seconds) => (StatusCode::TOO_MANY_REQUESTS, Some("code"), Some(*seconds)),
+        FactorError::Account(AccountError::TooMany(seconds)) => (StatusCode::TOO_MANY_REQUESTS, Some("present"), Some(*seconds)),
+        FactorError::Account(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("present"), None),
+        FactorError::NotEnrolled | FactorError::AlreadyEnrolled | FactorError::EnrolmentOver => (StatusCode::CONFLICT, None, None),
+        FactorError::Key(cause) => {
+            tracing::error!(error.cause = %cause, "second factors cannot be read");
+            (StatusCode::SERVICE_UNAVAILABLE, None, None)
+        }
+        _ => (StatusCode::UNPROCESSABLE_ENTITY, Some("code"), None),
+    };
+    let refused = refusal("factor", error.code(), error.to_string(), field);
+    let mut response = draw(&app, &viewer, status, Some(&refused)).await;
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }

@@ -1,10 +1,10 @@
 //! `/flush` and `/flush/{id}`: planning, confirming, approving, starting, cancelling. Every step works as a plain form; a refusal is the same page with what was typed.
 
-use super::to_the_end;
+use super::{to_the_end, with_token};
 use crate::domain::flush::Typed;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::server::auth::{Viewer, page_of};
+use crate::server::auth::{Viewer, cookie, page_of};
 use crate::server::pages::flush::{Wanted, draw, draw_plan};
 use crate::server::service::flush::{self, Asked, Pressed, Refused};
 use crate::server::state::AppState;
@@ -42,6 +42,7 @@ pub struct FlushForm {
     reason: String,
     incident: String,
     scope_hash: String,
+    code: String,
 }
 
 /// `POST /flush`.
@@ -76,17 +77,29 @@ pub async fn plan(State(app): State<AppState>, viewer: Viewer, Form(form): Form<
 }
 
 /// `POST /flush/{id}`: whoever presses no `do` button confirms.
-pub async fn act(State(app): State<AppState>, viewer: Viewer, Path(id): Path<String>, Form(form): Form<FlushForm>) -> Response {
+pub async fn act(State(app): State<AppState>, mut viewer: Viewer, Path(id): Path<String>, Form(form): Form<FlushForm>) -> Response {
     let Ok(number) = id.parse::<i64>() else { return page_of(&Error::not_found("flush at this address")) };
     let work = {
         let (app, viewer) = (app.clone(), viewer.clone());
         let pressed = form.pressed();
         async move { flush::press(&app, &viewer, number, &pressed).await }
     };
-    let refused = match to_the_end(work).await {
-        Ok(Ok(next)) => return Redirect::to(&format!("/flush/{next}")).into_response(),
-        Ok(Err(refused)) => refused,
+    let answered = match to_the_end(work).await {
+        Ok(answered) => answered,
         Err(error) => return page_of(&error),
+    };
+    let token = answered.shown.as_ref().map(|shown| {
+        viewer.factor.shown_at = Some(shown.at);
+        cookie::set(&app.config(), &shown.token)
+    });
+    let response = answer(&app, &viewer, &id, form, answered.done).await;
+    with_token(response, token)
+}
+
+async fn answer(app: &AppState, viewer: &Viewer, id: &str, form: FlushForm, done: Result<i64, Refused>) -> Response {
+    let refused = match done {
+        Ok(next) => return Redirect::to(&format!("/flush/{next}")).into_response(),
+        Err(refused) => refused,
     };
     if refused.error.status == StatusCode::NOT_FOUND {
         return page_of(&refused.error);
@@ -100,7 +113,7 @@ pub async fn act(State(app): State<AppState>, viewer: Viewer, Path(id): Path<Str
         ("incident", form.incident),
     ];
     let refusal = refusal(name, &refused, typed);
-    with_retry(draw(&app, &viewer, refused.error.status, &id, Some(refusal), "").await, &refused.error)
+    with_retry(draw(app, viewer, refused.error.status, id, Some(refusal), "").await, &refused.error)
 }
 
 impl FlushForm {
@@ -115,6 +128,7 @@ impl FlushForm {
                 incident: self.incident.clone(),
             },
             scope_hash: self.scope_hash.clone(),
+            code: self.code.clone(),
         }
     }
 }

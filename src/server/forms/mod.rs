@@ -10,8 +10,17 @@ pub mod sign_in;
 pub mod users;
 
 use crate::error::Error;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use std::future::Future;
+
+/// The answer, with the session's cookie in it where that has a new token.
+fn with_token(mut response: Response, token: Option<HeaderValue>) -> Response {
+    if let Some(token) = token {
+        response.headers_mut().insert(header::SET_COOKIE, token);
+    }
+    response
+}
 
 /// Runs a form's work to its end even where the browser hangs up half-way: a dropped future could leave a connection inside a transaction.
 pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {

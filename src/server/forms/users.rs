@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Typed {
-    /// `add`, `disable`, `enable`, `role`, `reset` or `revoke`.
+    /// `add`, `disable`, `enable`, `role`, `reset`, `reset_factor` or `revoke`.
     r#do: String,
     email: String,
     name: String,
@@ -81,7 +81,7 @@ pub async fn submit(State(app): State<AppState>, viewer: Viewer, Form(typed): Fo
         ("role".to_owned(), short(&typed.role)),
     ]);
     let refusal = Refusal { form, code: code.to_owned(), detail, field, typed };
-    let status = if code == "last_admin" { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let status = if matches!(code, "last_admin" | "own_factor") { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
     draw(&app, &viewer, status, Some(&refusal)).await
 }
 
@@ -97,6 +97,10 @@ async fn act(app: &AppState, viewer: &Viewer, typed: &Typed) -> Result<(), Refus
         "role" => accounts::change_role(access, pool, &actor, &typed.email, role()?).await?,
         "reset" => {
             accounts::reset_password(access, pool, now, &actor, &typed.email, &typed.password).await?;
+        }
+        // Where there is none, that is what was wanted.
+        "reset_factor" => {
+            accounts::reset_factor(access, pool, &actor, &typed.email).await?;
         }
         "revoke" => accounts::revoke_token(pool, now, &actor, &typed.token).await?,
         _ => return Err(Refused::NoAction),

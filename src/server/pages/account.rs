@@ -24,7 +24,11 @@ pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: 
         Ok(sessions) => sessions,
         Err(cause) => return page_of(&Error::store(&cause)),
     };
-    let model = accounts::AccountPage::new(now, viewer, sessions);
+    let factor = match accounts::load_factor(&app.pools.control, &app.config(), now, viewer).await {
+        Ok(factor) => factor,
+        Err(cause) => return page_of(&Error::store(&cause)),
+    };
+    let model = accounts::AccountPage::new(now, viewer, factor, sessions);
     let frame = frame(app, viewer, Nav::Account).await;
     page(status, "Account", &frame, || pages::account::main(&model, refusal))
 }

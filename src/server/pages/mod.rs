@@ -13,6 +13,7 @@ pub mod users;
 
 use crate::domain::operator::Viewer;
 use crate::domain::range::{Preset, Range};
+use crate::domain::second_factor::Due;
 use crate::error::Error;
 use crate::server::service::{flush::waiting, quality};
 use crate::server::state::AppState;
@@ -35,6 +36,7 @@ pub async fn frame_at(app: &AppState, viewer: &Viewer, at: Nav, range: &Range) -
         viewer: Some(viewer.clone()),
         quality: quality::load(app).await.ok(),
         waiting: waiting(app, viewer).await,
+        enrol_first: viewer.factor.due(app.config().require_second_factor, app.clock.now()) == Due::Enrolment,
         demo: app.shop.get().is_some(),
         at,
         range_query: range.query(),

@@ -19,14 +19,13 @@ pub async fn show(State(app): State<AppState>, viewer: Viewer) -> Response {
 
 /// The page, with what was refused where something was.
 pub async fn draw(app: &AppState, viewer: &Viewer, status: StatusCode, refusal: Option<&Refusal>) -> Response {
-    let (users, tokens) = match accounts::list_users(&app.pools.control).await {
-        Ok(users) => match accounts::list_tokens(&app.pools.control).await {
-            Ok(tokens) => (users, tokens),
-            Err(cause) => return page_of(&Error::store(&cause)),
-        },
+    let pool = &app.pools.control;
+    let found = async { Ok((accounts::list_users(pool).await?, accounts::list_enrolled(pool).await?, accounts::list_tokens(pool).await?)) };
+    let (users, enrolled, tokens) = match found.await {
+        Ok(found) => found,
         Err(cause) => return page_of(&Error::store(&cause)),
     };
-    let model = accounts::UsersPage::new(app.clock.now(), viewer, &users, &tokens);
+    let model = accounts::UsersPage::new(app.clock.now(), viewer, &users, &enrolled, &tokens);
     let frame = frame(app, viewer, Nav::Users).await;
     page(status, "Users", &frame, || pages::users::main(&model, refusal))
 }

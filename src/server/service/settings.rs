@@ -158,6 +158,11 @@ fn server(config: &Config) -> Vec<(&'static str, String)> {
         ("public_url", config.public_url.clone().unwrap_or_else(|| "the bound address".to_owned())),
         ("data_dir", config.data_dir.display().to_string()),
         ("trusted_proxies", if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") }),
+        (
+            "require_second_factor",
+            if config.require_second_factor { "yes, of everybody" } else { "no, of whoever has enrolled one" }.to_owned(),
+        ),
+        ("secret_key_file", if config.secret_key.is_some() { "named" } else { "the data folder's own key" }.to_owned()),
         ("metrics_public", if config.metrics_public { "yes" } else { "no, a read token" }.to_owned()),
         ("review.timezone", config.review.timezone.name().to_owned()),
     ]

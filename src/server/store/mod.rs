@@ -8,6 +8,7 @@ pub mod migrations;
 pub mod pools;
 pub mod reviews;
 pub mod roles;
+pub mod second_factors;
 pub mod sessions;
 pub mod sign_ins;
 pub mod tokens;

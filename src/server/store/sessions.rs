@@ -2,6 +2,7 @@
 
 use super::users;
 use crate::domain::operator::Role;
+use crate::domain::second_factor::Factor;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -13,6 +14,7 @@ pub struct Session {
     pub email: String,
     pub name: String,
     pub role: Role,
+    pub factor: Factor,
     pub created_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
 }
@@ -55,9 +57,10 @@ pub async fn find_live(
     born_since: DateTime<Utc>,
 ) -> Result<Option<Session>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT s.id, s.user_id, u.email, u.name, u.role, s.created_at, s.last_seen_at
-         FROM control.sessions s JOIN control.users u ON u.id = s.user_id
-         WHERE s.token_sha256 = $1 AND s.last_seen_at > $2 AND s.created_at > $3 AND u.disabled_at IS NULL",
+        r#"SELECT s.id, s.user_id, u.email, u.name, u.role, s.created_at, s.last_seen_at, s.factor_shown_at,
+                  EXISTS (SELECT FROM control.second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL) AS "enrolled!"
+           FROM control.sessions s JOIN control.users u ON u.id = s.user_id
+           WHERE s.token_sha256 = $1 AND s.last_seen_at > $2 AND s.created_at > $3 AND u.disabled_at IS NULL"#,
         token_sha256,
         idle_since,
         born_since
@@ -71,6 +74,7 @@ pub async fn find_live(
             role: users::role(&row.role, row.user_id)?,
             email: row.email,
             name: row.name,
+            factor: Factor { enrolled: row.enrolled, shown_at: row.factor_shown_at },
             created_at: row.created_at,
             last_seen_at: row.last_seen_at,
         })
@@ -100,6 +104,14 @@ pub async fn list_of_user(
 pub async fn mark_seen(conn: &mut PgConnection, id: i64, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query!("UPDATE control.sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2", id, now).execute(conn).await?;
     Ok(())
+}
+
+/// The second factor was shown in this session, which goes on under a new token; false where it has ended.
+pub async fn mark_factor_shown(conn: &mut PgConnection, id: i64, token_sha256: &[u8], now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("UPDATE control.sessions SET token_sha256 = $2, factor_shown_at = $3 WHERE id = $1", id, token_sha256, now)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Ends one session of that person; false when it is not theirs or has ended.

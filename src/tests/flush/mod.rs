@@ -6,6 +6,7 @@ mod crash;
 mod modes;
 mod refusals;
 mod resume;
+mod step_up;
 mod verdict;
 
 use crate::support::{Answer, Browser, TestApp, TestRedis, attribute, data};

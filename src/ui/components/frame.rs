@@ -39,6 +39,8 @@ pub struct Frame {
     pub quality: Option<Quality>,
     /// Flushes that wait for this person.
     pub waiting: Vec<Waiting>,
+    /// Everybody needs a second factor, and this person has none.
+    pub enrol_first: bool,
     /// Whether this is `stalewatch demo`, which has a page of switches.
     pub demo: bool,
     pub at: Nav,
@@ -61,11 +63,23 @@ pub fn body(frame: &Frame, main: impl IntoAny) -> AnyView {
         {sprite()}
         <a class="skip" href="#main">"Skip to content"</a>
         {topbar(frame)}
+        {frame.enrol_first.then(enrol_first)}
         {frame.quality.as_ref().map(|quality| strip(quality, &frame.waiting, &frame.range_query))}
         {main.into_any()}
         {footer(frame)}
         {help()}
         <Live/>
+    }
+    .into_any()
+}
+
+/// Said above everything else until it is done.
+fn enrol_first() -> AnyView {
+    let words = view! { <span>"Enrol a second factor: without one you can neither start nor approve a flush"</span> };
+    view! {
+        <section class="strip-line" aria-label="Your account">
+            <ul class="strip"><li class="waits"><a href="/account#second-factor">{state(Tone::Warn, Glyph::Risk, words)}</a></li></ul>
+        </section>
     }
     .into_any()
 }

@@ -5,6 +5,7 @@ pub mod chart;
 pub mod form;
 pub mod frame;
 pub mod key;
+pub mod qr;
 pub mod state;
 pub mod steps;
 pub mod write;

@@ -1,4 +1,6 @@
-//! `/account`: who one is here, one's password and one's sessions.
+//! `/account`: who one is here, one's second factor, password and sessions.
+
+mod second_factor;
 
 use crate::domain::operator::Permission;
 use crate::domain::refusal::Refusal;
@@ -33,6 +35,7 @@ pub fn main(model: &AccountPage, refusal: Option<&Refusal>) -> AnyView {
                 </table>
                 <p class="hint">"A session ends by itself after 30 minutes without a request, and after 12 hours in any case."</p>
             </section>
+            {second_factor::section(&model.factor, model.as_of, of(refusal, "factor"))}
             {password(of(refusal, "password"))}
         </main>
     }

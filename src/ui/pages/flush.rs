@@ -9,6 +9,7 @@ mod waiting;
 mod words;
 
 use crate::domain::refusal::Refusal;
+use crate::domain::second_factor::Due;
 use crate::server::service::flush::{Can, FlushPage};
 use crate::ui::components::form;
 use crate::ui::components::frame::region;
@@ -77,7 +78,9 @@ pub fn main(flush: &FlushPage, refusal: Option<&Refusal>, numbers: &str) -> AnyV
     // Nowhere where something is typed.
     let again = match at {
         Stage::Planning | Stage::Working => Some(r#"<meta http-equiv="refresh" content="2">"#),
-        Stage::Waiting if !flush.can.approve && !flush.can.break_glass => Some(r#"<meta http-equiv="refresh" content="5">"#),
+        Stage::Waiting if !flush.can.approve && !flush.can.break_glass && !(flush.can.start && flush.can.factor == Due::Code) => {
+            Some(r#"<meta http-equiv="refresh" content="5">"#)
+        }
         _ => None,
     }
     .map(|again| view! { <noscript inner_html=again></noscript> });
@@ -222,8 +225,10 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
     let refusal = form::of(refusal, "do");
     let action = format!("/flush/{}", write::query(&flush.id));
     let one = |value: &'static str, words: &'static str, hint: String| {
+        let code = (value == "resume").then(|| form::second_factor(can.factor, "rf", refusal));
         view! {
             <form method="post" action=action.clone() class="actions" data-error=form::error_code(refusal)>
+                {code}
                 <button class="btn" type="submit" name="do" value=value>{words}</button>
                 <span class="hint">{hint}</span>
             </form>

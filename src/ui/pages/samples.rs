@@ -2,6 +2,7 @@
 
 use crate::domain::operator::{Role, Viewer};
 use crate::domain::range::{Preset, Range};
+use crate::domain::second_factor::Factor;
 use crate::server::service::audit::{AuditFilter, AuditPage, AuditRow, Verified};
 use crate::server::service::contracts::{ContractLine, ContractsPage, Edge};
 use crate::server::service::figures::*;
@@ -22,7 +23,15 @@ pub fn now() -> DateTime<Utc> {
 }
 
 pub fn viewer(role: Role) -> Viewer {
-    Viewer { user_id: 1, email: "mara.lind@example.com".into(), name: "Mara Lind".into(), role, session_id: 1, read_only: false }
+    Viewer {
+        user_id: 1,
+        email: "mara.lind@example.com".into(),
+        name: "Mara Lind".into(),
+        role,
+        session_id: 1,
+        factor: Factor::default(),
+        read_only: false,
+    }
 }
 
 pub fn frame(nav: Nav) -> Frame {
@@ -38,6 +47,7 @@ pub fn frame(nav: Nav) -> Frame {
             waits_for: WaitsFor::YourApproval,
             until: now() + TimeDelta::minutes(17),
         }],
+        enrol_first: true,
         demo: true,
         at: nav,
         range_query: "range=24h".into(),

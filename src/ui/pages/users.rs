@@ -64,6 +64,7 @@ fn user(model: &UsersPage, row: &UserRow) -> AnyView {
         <tr>
             <th scope="row">
                 {row.name.clone()}<small class="quiet">{row.email.clone()}</small>
+                {row.factor.then(|| second_factor(row))}
                 {disabled.map(|at| view! { <small class="v-warn">"disabled "{write::time(at, model.as_of)}</small> })}
             </th>
             <td>
@@ -83,6 +84,21 @@ fn user(model: &UsersPage, row: &UserRow) -> AnyView {
             </td>
             <td>{able}</td>
         </tr>
+    }
+    .into_any()
+}
+
+fn second_factor(row: &UserRow) -> AnyView {
+    if row.own {
+        return view! { <small class="quiet">"with a second factor"</small> }.into_any();
+    }
+    let label = format!("Take away the second factor of {}", row.email);
+    view! {
+        <form method="post" action="/users">
+            <input type="hidden" name="email" value=row.email.clone()/>
+            <small class="quiet">"with a second factor "</small>
+            <button class="btn btn-sm" type="submit" name="do" value="reset_factor" aria-label=label>"Take away"</button>
+        </form>
     }
     .into_any()
 }

@@ -72,13 +72,22 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::domain::operator::{Permission, Role};
+    use crate::domain::second_factor::Factor;
     use chrono::TimeDelta;
 
     #[test]
     fn a_session_is_remembered_for_five_minutes_and_only_for_reading() {
         let memory = Memory::default();
         let now = DateTime::UNIX_EPOCH;
-        let viewer = Viewer { user_id: 1, email: "a@b".into(), name: "A".into(), role: Role::Admin, session_id: 9, read_only: false };
+        let viewer = Viewer {
+            user_id: 1,
+            email: "a@b".into(),
+            name: "A".into(),
+            role: Role::Admin,
+            session_id: 9,
+            factor: Factor::default(),
+            read_only: false,
+        };
         memory.remember([1; 32], &viewer, now);
         let recalled = memory.recall(&[1; 32], now + TimeDelta::seconds(299)).unwrap();
         assert!(recalled.may(Permission::Read) && !recalled.may(Permission::Flush));

@@ -5,6 +5,7 @@ mod first_run;
 mod memory;
 mod models;
 mod password;
+mod second_factor;
 mod sessions;
 mod sign_in;
 mod tokens;
@@ -14,6 +15,10 @@ pub use first_run::{FirstRunError, LINK_LIVES, LinkStanding, issue_link, look_at
 pub use memory::Memory;
 pub use models::{AccountPage, SessionRow, TokenRow, UserRow, UsersPage};
 pub use password::{Hasher, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, generate as generate_password};
+pub use second_factor::{
+    Enrolling, FactorError, FactorPage, Shown, begin_enrolment, finish_enrolment, forget_shown_codes, list_enrolled, load_factor,
+    remove_factor, renew_recovery_codes, reset_factor, step_up,
+};
 pub use sessions::{Known, end_session, find_viewer, list_sessions, sign_out};
 pub use sign_in::{Came, Gate, NewSession, SignInError, move_queued_records, sign_in, tell_of_failures};
 pub use tokens::{NewToken, TokenError, TokenRequest, check_token, create_token, list_tokens, revoke_token};

@@ -1,5 +1,6 @@
 //! What `/users` and `/account` show.
 
+use super::FactorPage;
 use crate::domain::operator::{Role, Viewer};
 use crate::server::store::sessions::Listed;
 use crate::server::store::tokens::Token;
@@ -20,6 +21,8 @@ pub struct UserRow {
     pub role: Role,
     pub created_at: DateTime<Utc>,
     pub disabled_at: Option<DateTime<Utc>>,
+    /// Whether they have a second factor.
+    pub factor: bool,
     /// The person who looks.
     pub own: bool,
 }
@@ -36,7 +39,7 @@ pub struct TokenRow {
 }
 
 impl UsersPage {
-    pub fn new(as_of: DateTime<Utc>, viewer: &Viewer, users: &[User], tokens: &[Token]) -> Self {
+    pub fn new(as_of: DateTime<Utc>, viewer: &Viewer, users: &[User], enrolled: &[i64], tokens: &[Token]) -> Self {
         let rows = users
             .iter()
             .map(|user| UserRow {
@@ -45,6 +48,7 @@ impl UsersPage {
                 role: user.role,
                 created_at: user.created_at,
                 disabled_at: user.disabled_at,
+                factor: enrolled.contains(&user.id),
                 own: user.id == viewer.user_id,
             })
             .collect();
@@ -73,6 +77,7 @@ pub struct AccountPage {
     pub email: String,
     pub name: String,
     pub role: Role,
+    pub factor: FactorPage,
     pub sessions: Vec<SessionRow>,
 }
 
@@ -88,7 +93,7 @@ pub struct SessionRow {
 }
 
 impl AccountPage {
-    pub fn new(as_of: DateTime<Utc>, viewer: &Viewer, sessions: Vec<Listed>) -> Self {
+    pub fn new(as_of: DateTime<Utc>, viewer: &Viewer, factor: FactorPage, sessions: Vec<Listed>) -> Self {
         let sessions = sessions
             .into_iter()
             .map(|session| SessionRow {
@@ -100,6 +105,6 @@ impl AccountPage {
                 user_agent: session.user_agent,
             })
             .collect();
-        Self { as_of, email: viewer.email.clone(), name: viewer.name.clone(), role: viewer.role, sessions }
+        Self { as_of, email: viewer.email.clone(), name: viewer.name.clone(), role: viewer.role, factor, sessions }
     }
 }

@@ -68,6 +68,7 @@ async fn lookup(pool: PgPool, now: DateTime<Utc>, hash: [u8; 32]) -> Result<Opti
         name: session.name,
         role: session.role,
         session_id: session.id,
+        factor: session.factor,
         read_only: false,
     }))
 }

@@ -3,10 +3,9 @@
 
 use super::{Access, AccountError, sha256};
 use crate::domain::audit::{Actor, Code};
-use crate::domain::operator::Viewer;
 use crate::server::clock::Clock;
 use crate::server::store::sign_ins::{self, Failure};
-use crate::server::store::{audit, sessions, users};
+use crate::server::store::{audit, second_factors, sessions, users};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Failures older than this are forgiven.
-const WINDOW: TimeDelta = TimeDelta::minutes(15);
+pub(super) const WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// This many are free.
 const FREE_FAILURES: i64 = 3;
 /// No try waits longer.
@@ -77,7 +76,6 @@ impl Drop for Waiting {
 /// A session just begun. The token is in the cookie only.
 pub struct NewSession {
     pub token: String,
-    pub viewer: Viewer,
 }
 
 /// Why somebody did not get in.
@@ -141,8 +139,7 @@ pub async fn sign_in(
     audit::queue(&mut tx, now, Code::SignInOk, &actor, &json!({"address": came.address, "session": session_id})).await?;
     tx.commit().await?;
     move_queued_records(pool).await;
-    let viewer = Viewer { user_id: user.id, email: user.email, name: user.name, role: user.role, session_id, read_only: false };
-    Ok(NewSession { token, viewer })
+    Ok(NewSession { token })
 }
 
 /// A place to hash at, after the wait that the throttle asks for.
@@ -234,7 +231,7 @@ async fn waits(pool: &PgPool, clock: &Clock, account: &[u8; 32], came: &Came) ->
 }
 
 /// 1, 2, 4, then 8 s from the 4th failure on.
-fn wait_after(failures: i64) -> Duration {
+pub(super) fn wait_after(failures: i64) -> Duration {
     match failures - FREE_FAILURES {
         ..=0 => Duration::ZERO,
         1 => Duration::from_secs(1),
@@ -274,6 +271,7 @@ pub async fn tell_of_failures(pool: &PgPool, clock: &Clock) -> Result<(), sqlx::
     let now = clock.now();
     let mut tx = pool.begin().await?;
     sign_ins::delete_old(&mut tx, now - TimeDelta::days(90), now - TimeDelta::hours(1)).await?;
+    second_factors::delete_old(&mut tx, now).await?;
     sessions::delete_dead(&mut tx, now - super::IDLE, now - super::ABSOLUTE).await?;
     if let Some(untold) = sign_ins::take_untold(&mut tx).await? {
         let body = json!({

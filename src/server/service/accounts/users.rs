@@ -30,6 +30,8 @@ pub enum AccountError {
     TooMany(u32),
     #[error("That would leave nobody who can administer. Make somebody else an admin first.")]
     LastAdmin,
+    #[error("Your own second factor is removed on your account page, where a code of it is asked for.")]
+    OwnFactor,
     #[error(transparent)]
     Store(#[from] sqlx::Error),
 }
@@ -47,6 +49,7 @@ impl AccountError {
             Self::WrongPassword => "wrong_password",
             Self::TooMany(_) => "too_many",
             Self::LastAdmin => "last_admin",
+            Self::OwnFactor => "own_factor",
             Self::Store(_) => "store_unavailable",
         }
     }
@@ -231,7 +234,7 @@ pub async fn change_own_password(
 }
 
 /// The account of that address, locked, with the number of other admins who could still administer.
-async fn lock(conn: &mut PgConnection, email: &str) -> Result<(User, i64), AccountError> {
+pub(super) async fn lock(conn: &mut PgConnection, email: &str) -> Result<(User, i64), AccountError> {
     let unknown = || AccountError::Unknown(email.trim().chars().filter(|c| !c.is_control()).take(254).collect());
     let id = users::find_by_email(conn, email.trim()).await?.ok_or_else(unknown)?.id;
     let other_admins = users::count_other_admins(conn, id).await?;

@@ -46,6 +46,13 @@ impl Told<'_> {
             }
             Code::UserPasswordChanged => format!("changed their own password{}", self.ended()),
             Code::UserPasswordReset => format!("reset the password of {}{}", self.text("user"), self.ended()),
+            Code::FactorEnrolled => "enrolled a second factor".to_owned(),
+            Code::FactorRemoved => "removed their second factor".to_owned(),
+            Code::FactorReset => format!("took away the second factor of {}{}", self.text("user"), self.ended()),
+            Code::RecoveryRenewed => "made new recovery codes; the ones before are void".to_owned(),
+            Code::RecoveryUsed => format!("used a recovery code, {} left", self.number("left")),
+            Code::StepUpOk => "showed their second factor".to_owned(),
+            Code::StepUpFailed => format!("did not show their second factor: {}", self.words("reason")),
             Code::TokenCreated => format!(
                 "created {} token {} for {}{}{}",
                 self.text("kind"),
@@ -360,7 +367,8 @@ mod tests {
                 "status": 422, "lease_epoch": 4, "cap": 12_000, "author": "c@b.example",
             }),
             _ => {
-                json!({"user": "b@b.example", "user_id": 4, "role": "operator", "role_before": "viewer", "sessions_ended": 2, "token": "k3"})
+                json!({"user": "b@b.example", "user_id": 4, "role": "operator", "role_before": "viewer", "sessions_ended": 2, "token": "k3",
+                       "left": 9, "reason": "wrong_code"})
             }
         };
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -24,6 +24,7 @@ pub(super) fn can(config: &Config, viewer: &Viewer, flush: &Flush, state: State,
         state if state.may_resume() => resumable(flush, target, mine, viewer, now),
         state => Can { replan: state.is_final(), ..Can::default() },
     };
+    let can = Can { factor: viewer.factor.due(config.require_second_factor, now), ..can };
     if viewer.read_only { Can { sentence: can.sentence, ..Can::default() } } else { can }
 }
 

@@ -1,5 +1,6 @@
 //! The flush pages' read models: the plan form with the list, and one flush in any of its states.
 
+use crate::domain::second_factor::Due;
 use crate::server::service::figures::{MetricChart, RateFigure, Series};
 use chrono::{DateTime, Utc};
 
@@ -113,6 +114,8 @@ pub struct Can {
     pub resume: Option<Resume>,
     pub cancel: bool,
     pub replan: bool,
+    /// What a start and an approval ask for besides.
+    pub factor: Due,
     /// Why not, in the place of the form that is missing.
     pub sentence: Option<String>,
 }

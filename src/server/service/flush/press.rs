@@ -2,9 +2,11 @@
 //! person is refused is on record.
 
 use super::record::note_refusal;
+use super::step_up::step_up;
 use super::{Refused, approve, confirm, resume};
 use crate::domain::flush::Typed;
 use crate::domain::operator::{Permission, Viewer};
+use crate::server::service::accounts::Shown;
 use crate::server::state::AppState;
 use crate::server::store::flushes::Flush;
 
@@ -16,10 +18,27 @@ pub struct Pressed {
     pub typed: Typed,
     /// What the approver's page showed.
     pub scope_hash: String,
+    /// Of a second factor; empty where none is due.
+    pub code: String,
 }
 
-/// Does what was asked for; the number of the flush to be shown next.
-pub async fn press(app: &AppState, viewer: &Viewer, id: i64, pressed: &Pressed) -> Result<i64, Refused> {
+/// What came of it.
+#[derive(Debug)]
+pub struct Answered {
+    /// The number of the flush to be shown next.
+    pub done: Result<i64, Refused>,
+    /// The second factor was shown, whatever came after: the browser gets the session's new token.
+    pub shown: Option<Shown>,
+}
+
+/// Does what was asked for.
+pub async fn press(app: &AppState, viewer: &Viewer, id: i64, pressed: &Pressed) -> Answered {
+    let mut shown = None;
+    let done = found_and_done(app, viewer, id, pressed, &mut shown).await;
+    Answered { done, shown }
+}
+
+async fn found_and_done(app: &AppState, viewer: &Viewer, id: i64, pressed: &Pressed, shown: &mut Option<Shown>) -> Result<i64, Refused> {
     let flush = confirm::found(app, id).await?;
     let (target, scope) = (flush.target.clone(), flush.scope.clone());
     let attempt = match pressed.wish.as_str() {
@@ -27,12 +46,12 @@ pub async fn press(app: &AppState, viewer: &Viewer, id: i64, pressed: &Pressed) 
         known @ ("confirm" | "approve" | "reject" | "start" | "cancel" | "resume" | "replan" | "break_glass") => known,
         _ => "do",
     };
-    carry_out(app, viewer, flush, pressed)
+    carry_out(app, viewer, flush, pressed, shown)
         .await
         .inspect_err(|refused| note_refusal(app, viewer, attempt, Some(id), &target, &scope, refused))
 }
 
-async fn carry_out(app: &AppState, viewer: &Viewer, flush: Flush, pressed: &Pressed) -> Result<i64, Refused> {
+async fn carry_out(app: &AppState, viewer: &Viewer, flush: Flush, pressed: &Pressed, shown: &mut Option<Shown>) -> Result<i64, Refused> {
     let id = flush.id;
     let needed = match pressed.wish.as_str() {
         "approve" | "reject" => Permission::Approve,
@@ -45,6 +64,7 @@ async fn carry_out(app: &AppState, viewer: &Viewer, flush: Flush, pressed: &Pres
     if !viewer.may(needed) {
         return Err(role(viewer));
     }
+    *shown = step_up(app, viewer, &pressed.wish, flush.state, &pressed.code).await?;
     match pressed.wish.as_str() {
         // The starts are large, so they are boxed.
         "" | "confirm" => Box::pin(confirm::confirm(app, viewer, flush, &pressed.typed)).await,

@@ -313,6 +313,7 @@ pub fn confirm(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
                         <span class="hint">" optional"</span>
                     </div>
                 </div>
+                {form::second_factor(flush.can.factor, "cf", confirm)}
             </div>
             <div class="danger-end">
                 <a class="btn" href="/flush">"Drop this plan"</a>

@@ -108,6 +108,7 @@ fn decide(flush: &FlushPage, approval: &Approval, refusal: Option<&Refusal>) -> 
                     <p class="hint">"Hash "<code class="hash">{approval.hash.clone()}</code></p>
                 </div>
                 <input type="hidden" name="scope_hash" value=approval.hash.clone()/>
+                {form::second_factor(flush.can.factor, "af", refusal)}
             </div>
             <div class="danger-end">
                 <button class="btn btn-danger" type="submit" name="do" value="approve">{format!("Approve {} under ", words::acting(flush, &all(flush)))}{code(&flush.scope)}</button>
@@ -132,6 +133,7 @@ fn start(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
             <div class="danger-body">
                 <h2 id="st">{format!("Start {}", words::noun(flush))}</h2>
                 <p class="under">{words::consequence(flush)}" Everything is checked once more; where there are many more keys by now, nothing is done and you confirm the new count."</p>
+                {form::second_factor(flush.can.factor, "sf", refusal)}
             </div>
             <div class="danger-end">
                 <button class="btn btn-danger" type="submit" name="do" value="start">{format!("{} under ", words::button(flush, &all(flush)))}{code(&flush.scope)}</button>
@@ -153,6 +155,7 @@ fn break_glass(flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView {
                 </textarea>
                 <p class="hint">"At least 15 characters."</p>
             </div>
+            {form::second_factor(flush.can.factor, "bf", refusal)}
             <div class="actions"><button class="btn" type="submit" name="do" value="break_glass">"Break the glass: go on alone"</button></div>
         </form>
     }
