@@ -441,17 +441,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_test_has_an_empty_redis_under_three_identities() {
+    async fn a_test_has_an_empty_redis() {
         let own = TestRedis::new().await;
         let size: u64 = redis::cmd("DBSIZE").query_async(&mut own.connect().await).await.unwrap();
         assert_eq!(size, 0);
-        let (user, password) = &own.flush;
-        let flush = format!("redis://{user}:{password}@{}", own.url.rsplit_once('@').unwrap().1);
-        for url in [&own.read_url, &flush] {
+    }
+
+    #[tokio::test]
+    async fn two_of_the_three_identities_change_nothing_by_themselves() {
+        // On a server of its own: what is tried here must never be tried on the shared one.
+        let (servers, _folder) = own_servers().await;
+        let redis = servers.redis.as_ref().unwrap();
+        let (user, password) = redis.flush_identity();
+        let flush = format!("redis://{user}:{password}@{}", redis.url().rsplit_once('@').unwrap().1);
+        for url in [redis.read_url(), flush] {
             let mut conn = redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
             let refused = redis::cmd("SET").arg("a").arg(1).query_async::<()>(&mut conn).await.unwrap_err();
             assert_eq!(refused.code(), Some("NOPERM"));
         }
+        servers.stop().await;
     }
 
     #[tokio::test]
