@@ -153,8 +153,6 @@ pub struct TestRedis {
     pub url: String,
     /// The least-privilege identity of a flush: name and password.
     pub flush: (String, String),
-    /// Looks, and changes nothing.
-    pub read_url: String,
     database: u32,
 }
 
@@ -203,8 +201,7 @@ impl TestRedis {
         let redis = tokio::task::spawn_blocking(shared).await.unwrap().servers.redis.as_ref().unwrap();
         let there = |url: String| format!("{}/{database}", url.rsplit_once('/').unwrap().0);
         let (user, password) = redis.flush_identity();
-        let own =
-            Self { url: there(redis.url()), flush: (user.to_owned(), password.to_owned()), read_url: there(redis.read_url()), database };
+        let own = Self { url: there(redis.url()), flush: (user.to_owned(), password.to_owned()), database };
         let () = redis::cmd("FLUSHDB").query_async(&mut own.connect().await).await.unwrap();
         own
     }

@@ -103,7 +103,7 @@ fn mode_lines() -> Vec<ModeLine> {
         advised: advised.map(Into::into),
     };
     vec![
-        line("version", None, 29.0, Some("needs a whole registered prefix that declares a `generation_key`"), None),
+        line("version", None, 29.0, Some("needs a whole registered prefix that declares a generation key"), None),
         line("soft", Some(600), 13.7, None, None),
         line(
             "flush",

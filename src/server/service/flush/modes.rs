@@ -72,14 +72,19 @@ pub(super) fn advise(facts: &mut Facts, keys: u64) {
 /// The modes beside each other, gentlest first, with what each would cost this plan.
 pub(super) fn compared(flush: &Flush, facts: &Facts, keys: u64) -> Vec<ModeLine> {
     let advised = facts.advised.as_ref().and_then(|(mode, window_s, reason)| Some((Mode::parse(mode, *window_s).ok()?, reason)));
-    let window = flush.mode.window().or(advised.and_then(|(mode, _)| mode.window())).unwrap_or_default();
-    [Mode::Version, Mode::Soft(window), Mode::Flush]
-        .into_iter()
+    let soft = |mode: Option<Mode>| mode.filter(|mode| mode.window().is_some());
+    let (own, other) = (soft(Some(flush.mode)), soft(advised.map(|(mode, _)| mode)));
+    // The plan's own window and the advised one, where they differ.
+    let softs = match (own, other) {
+        (None, None) => vec![Mode::Soft(Window::default())],
+        (own, other) => own.into_iter().chain(other.filter(|other| own != Some(*other))).collect(),
+    };
+    std::iter::once(Mode::Version)
+        .chain(softs)
+        .chain([Mode::Flush])
         .map(|mode| {
             let cannot = match mode {
-                Mode::Version if !facts.has_generation => {
-                    Some("needs a whole registered prefix that declares a `generation_key`".to_owned())
-                }
+                Mode::Version if !facts.has_generation => Some("needs a whole registered prefix that declares a generation key".to_owned()),
                 Mode::Soft(_) if version_parts(&facts.version).0 < SOFT_FROM => {
                     Some(format!("needs Redis {SOFT_FROM}; this is {}", facts.version))
                 }
@@ -90,8 +95,8 @@ pub(super) fn compared(flush: &Flush, facts: &Facts, keys: u64) -> Vec<ModeLine>
                 window_s: mode.window().map(Window::seconds),
                 load_per_s: flush::load_per_s(mode, keys, facts.rebuild_load_per_s),
                 cannot,
-                chosen: mode.as_str() == flush.mode.as_str(),
-                advised: advised.filter(|(advised, _)| advised.as_str() == mode.as_str()).map(|(_, reason)| reason.clone()),
+                chosen: mode == flush.mode,
+                advised: advised.filter(|(advised, _)| *advised == mode).map(|(_, reason)| reason.clone()),
             }
         })
         .collect()

@@ -122,7 +122,11 @@ fn facts(flush: &FlushPage, outcome: &Outcome) -> AnyView {
             format!(
                 "of {} sampled{}",
                 write::count(sampled),
-                if outcome.proven { ", so written since" } else { "; the scan was disturbed" }
+                match (outcome.residue, outcome.proven) {
+                    (Some(0), true) => "",
+                    (_, true) => ", so written since",
+                    (_, false) => "; the scan was disturbed",
+                }
             )
         },
     );

@@ -99,7 +99,7 @@ pub fn modes(flush: &FlushPage, plan: &Plan) -> AnyView {
             let load = line.load_per_s.map_or_else(|| "unknown".to_owned(), |load| format!("{} /s", write::amount(load)));
             let chosen = line.chosen.then(|| view! { " "<b>"this plan"</b> });
             let note = match (&line.cannot, &line.advised) {
-                (Some(why), _) => view! { <span class="quiet">{format!("not possible: {why}")}</span> }.into_any(),
+                (Some(why), _) => view! { <small class="quiet">{format!("not possible: {why}")}</small> }.into_any(),
                 (None, Some(why)) => {
                     view! { {state(Tone::Good, Glyph::In, "advised")}<small class="quiet">{why.clone()}</small> }.into_any()
                 }
@@ -118,8 +118,8 @@ pub fn modes(flush: &FlushPage, plan: &Plan) -> AnyView {
             });
             view! {
                 <tr>
-                    <th scope="row">{words::mode(&line.mode, line.window_s)}{chosen}<small class="quiet">{what}</small></th>
-                    <td class="num">{load}</td><td>{note}</td><td>{other}</td>
+                    <th scope="row">{words::mode(&line.mode, line.window_s)}{chosen}" "{note}<small class="quiet">{what}</small></th>
+                    <td class="num">{load}</td><td>{other}</td>
                 </tr>
             }
             .into_any()
@@ -131,7 +131,7 @@ pub fn modes(flush: &FlushPage, plan: &Plan) -> AnyView {
             <div class="scroll" tabindex="0" role="region" aria-label="Modes">
                 <table class="roomy">
                     <caption class="vh">"Modes, with the rebuild load of each"</caption>
-                    <thead><tr><th scope="col">"Mode"</th><th scope="col" class="num">"Rebuilds at first"</th><th scope="col">"Advice"</th><th scope="col"><span class="vh">"Instead"</span></th></tr></thead>
+                    <thead><tr><th scope="col">"Mode"</th><th scope="col" class="num">"Rebuilds at first"</th><th scope="col"><span class="vh">"Instead"</span></th></tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
             </div>
