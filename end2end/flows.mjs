@@ -1,6 +1,7 @@
 // The main job, step by step, by what a person finds on the pages. Every flow has to work with scripts blocked.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 
 const submit = (page, selector) => Promise.all([page.waitForNavigation(), page.click(selector)]);
 const text = async (page, selector) => ((await page.locator(selector).first().textContent()) ?? '').replace(/\s+/g, ' ').trim();
@@ -67,6 +68,15 @@ async function approveOnAPhone(address, somebody) {
   await submit(page, 'button[value=approve]');
   assert.equal(await state(page), 'approved');
   assert.equal(await page.locator('[data-waits]').count(), 0);
+}
+
+/** What an authenticator app shows, `ahead` steps of 30 s from now (RFC 6238). */
+function appCode(secret, ahead = 0) {
+  const bits = [...secret].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + ahead));
+  const mac = createHmac('sha1', Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)))).update(step).digest();
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
 export const flows = {
@@ -203,6 +213,52 @@ export const flows = {
     await row.locator('[name=outcome]').fill('done');
     await Promise.all([page.waitForNavigation(), row.locator('button[value=close]').click()]);
     assert.match(await page.locator('#actions tbody tr', { hasText: words }).textContent(), /done/);
+  },
+
+  async a_second_factor_is_enrolled_asked_for_and_removed({ user, somebody }) {
+    const { page, shot, check } = await somebody('admin', { width: 390, height: 844 });
+    await page.goto('/account');
+    await page.fill('#sf-present', user('admin').password);
+    await submit(page, 'button[value=enrol]');
+    const secret = (await text(page, '#second-factor pre code')).replaceAll(' ', '');
+    assert.equal(await page.locator('#second-factor svg.qr[role=img]').count(), 1);
+    await shot('factor-enrol');
+    await check();
+    await page.fill('#sf-code', appCode(secret));
+    await submit(page, 'button[value=enrol_confirm]');
+    const codes = (await text(page, '#second-factor pre code')).match(/[0-9a-z]{4}(-[0-9a-z]{4}){3}/g);
+    assert.equal(codes.length, 10);
+    await shot('factor-codes');
+    await check();
+    await submit(page, 'button[value=kept]');
+    assert.match(await text(page, '#second-factor'), /10 of 10 recovery codes left/);
+    // A new session has not shown it yet.
+    await submit(page, 'form[action="/sign-out"] button');
+    await page.fill('[name=email]', user('admin').email);
+    await page.fill('[name=password]', user('admin').password);
+    await submit(page, 'form[action="/sign-in"] button[type=submit]');
+    await page.goto('/flush');
+    await page.fill('[name=scope]', 'cart:factor:');
+    await submit(page, 'form[action="/flush"] button[type=submit]');
+    await until(page, 'the plan', async () => (await state(page)) === 'planned');
+    await page.fill('[name=typed_target]', 'main');
+    await page.fill('[name=typed_scope]', 'cart:factor:');
+    await page.fill('[name=typed_count]', await page.locator('main').getAttribute('data-planned'));
+    await page.fill('[name=reason]', 'a scope without keys, for the code');
+    await page.fill('[name=code]', '000000');
+    await submit(page, 'form.danger .btn-danger');
+    assert.equal(await page.locator('form.danger').getAttribute('data-error'), 'wrong_code');
+    assert.equal(await page.inputValue('[name=reason]'), 'a scope without keys, for the code');
+    assert.equal(await page.inputValue('[name=code]'), '');
+    await shot('factor-asked');
+    await check();
+    await page.fill('[name=code]', appCode(secret, 1));
+    await submit(page, 'form.danger .btn-danger');
+    await until(page, 'the end', async () => /^completed/.test(await state(page)));
+    await page.goto('/account');
+    await page.fill('#sf-remove', codes[0]);
+    await submit(page, 'button[value=remove]');
+    assert.equal(await page.locator('#sf-present').count(), 1, 'there is none any more');
   },
 
   async contracts_show_each_edge({ page, signIn }) {

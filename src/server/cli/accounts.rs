@@ -30,7 +30,7 @@ pub(super) enum User {
     },
     /// Set a new password, read from standard input, or take a lost second factor away; ends the account's sessions
     #[command(
-        after_help = "Examples:\n  stalewatch user reset --email mara@example.com --generate\n  stalewatch user reset --email mara@example.com --second-factor"
+        after_help = "Example:\n  stalewatch user reset --email mara@example.com --generate\n  stalewatch user reset --email mara@example.com --second-factor"
     )]
     Reset(ResetUser),
 }

@@ -119,10 +119,10 @@ async fn an_approval_asks_for_the_second_factor_and_a_rejection_does_not() {
     };
     assert_eq!(refused(&approve(String::new()).await), (403, "step_up".into()));
     assert_eq!(data(&operator.page(&path).await, "main")["state"], "awaiting_approval");
-    let approved = approve(phone.code(&clock, 0)).await;
-    led_to(&approved);
+    let answer = approve(phone.code(&clock, 0)).await;
+    led_to(&answer);
     assert_eq!(data(&operator.page(&path).await, "main")["state"], "approved");
-    approver.keep(&approved);
+    approver.keep(&answer);
     // Who has enrolled none is asked for none.
     assert!(!asks_for_a_code(&operator, &path).await);
     led_to(&operator.post(&path, &[("do", "cancel")]).await);

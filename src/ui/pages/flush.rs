@@ -76,11 +76,10 @@ pub fn main(flush: &FlushPage, refusal: Option<&Refusal>, numbers: &str) -> AnyV
     let figure = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
     let figures = Figures::of(flush);
     // Nowhere where something is typed.
+    let typing = flush.can.approve || flush.can.break_glass || (flush.can.start && flush.can.factor == Due::Code);
     let again = match at {
         Stage::Planning | Stage::Working => Some(r#"<meta http-equiv="refresh" content="2">"#),
-        Stage::Waiting if !flush.can.approve && !flush.can.break_glass && !(flush.can.start && flush.can.factor == Due::Code) => {
-            Some(r#"<meta http-equiv="refresh" content="5">"#)
-        }
+        Stage::Waiting if !typing => Some(r#"<meta http-equiv="refresh" content="5">"#),
         _ => None,
     }
     .map(|again| view! { <noscript inner_html=again></noscript> });

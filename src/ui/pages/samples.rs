@@ -2,7 +2,8 @@
 
 use crate::domain::operator::{Role, Viewer};
 use crate::domain::range::{Preset, Range};
-use crate::domain::second_factor::Factor;
+use crate::domain::second_factor::{Due, Factor};
+use crate::server::service::accounts::{AccountPage, Enrolling, FactorPage};
 use crate::server::service::audit::{AuditFilter, AuditPage, AuditRow, Verified};
 use crate::server::service::contracts::{ContractLine, ContractsPage, Edge};
 use crate::server::service::figures::*;
@@ -54,6 +55,23 @@ pub fn frame(nav: Nav) -> Frame {
         search: String::new(),
         now: now(),
     }
+}
+
+/// `none`, `enrolling`, `enrolled`
+pub fn account(stands: &str) -> AccountPage {
+    let secret = "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ";
+    let factor = FactorPage {
+        required: true,
+        enrolled_at: (stands == "enrolled").then(|| at("23T03:11:00")),
+        codes_left: 3,
+        enrolling: (stands == "enrolling").then(|| Enrolling {
+            secret: secret.into(),
+            uri: format!("otpauth://totp/Stalewatch:mara?secret={}&issuer=Stalewatch", secret.replace(' ', "")),
+            until: now() + TimeDelta::minutes(9),
+        }),
+        codes: if stands == "enrolled" { vec!["k7f2-9xqm-3hpd-w8tz".into(), "0zt4-77ha-c2mn-ye91".into()] } else { vec![] },
+    };
+    AccountPage::new(now(), &viewer(Role::Admin), factor, vec![])
 }
 
 pub fn quality() -> Quality {
@@ -426,6 +444,7 @@ pub fn flush(state: &str) -> FlushPage {
             resume: (state == "interrupted").then(|| Resume { until: at("23T03:29:10"), left: 1_738, cap: 9_857 }),
             cancel: working || state == "approved",
             replan: ended || !planned || state == "rejected",
+            factor: Due::Code,
             ..Can::default()
         },
         cause: (state == "plan_failed").then(|| "Redis did not answer within 2 s.".into()),

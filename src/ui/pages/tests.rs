@@ -74,6 +74,10 @@ fn every_page() -> Vec<(String, Html)> {
             }),
         ),
     ];
+    for stands in ["none", "enrolling", "enrolled"] {
+        let name = format!("account_{stands}");
+        pages.push((name.clone(), draw(&name, Nav::Account, || account::main(&account(stands), None))));
+    }
     for state in FLUSH_STATES {
         pages.push((state.to_owned(), draw(&format!("flush_{state}"), Nav::Flush, || flush::main(&flush(state), None, ""))));
     }

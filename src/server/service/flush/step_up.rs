@@ -46,7 +46,7 @@ pub(super) async fn step_up(app: &AppState, viewer: &Viewer, wish: &str, state: 
 }
 
 fn refused(error: &FactorError) -> Refused {
-    let sentence = format!("{error} Nothing was done.");
+    let sentence = error.to_string();
     let refused = match error {
         FactorError::Store(cause) => {
             tracing::error!(error.cause = %cause, "a second factor could not be checked");

@@ -81,11 +81,11 @@ async fn give_codes(tx: &mut PgConnection, key: &SealKey, viewer: &Viewer, now: 
 /// New recovery codes in the place of all earlier ones; a code is asked for.
 pub async fn renew_recovery_codes(app: &AppState, viewer: &Viewer, typed: &str) -> Result<Shown, FactorError> {
     let (config, now) = (app.config(), app.clock.now());
-    let (mut tx, taken) = take(app.pools.control.begin().await?, &config, viewer, typed, now).await?;
+    let (mut tx, used) = take(app.pools.control.begin().await?, &config, viewer, typed, now).await?;
     let key = key_for(&mut tx, &config, viewer).await?;
     give_codes(&mut tx, &key, viewer, now).await?;
     let token = renew_session(&mut tx, viewer, now).await?;
-    tell(&mut tx, viewer, &taken).await?;
+    tell(&mut tx, viewer, &used).await?;
     audit::append(&mut tx, Code::RecoveryRenewed, &viewer.actor(), &json!({})).await?;
     tx.commit().await?;
     app.access.memory.forget_session(viewer.session_id);
@@ -95,9 +95,9 @@ pub async fn renew_recovery_codes(app: &AppState, viewer: &Viewer, typed: &str) 
 /// Takes one's own second factor away; a code is asked for.
 pub async fn remove_factor(app: &AppState, viewer: &Viewer, typed: &str) -> Result<(), FactorError> {
     let now = app.clock.now();
-    let (mut tx, taken) = take(app.pools.control.begin().await?, &app.config(), viewer, typed, now).await?;
+    let (mut tx, used) = take(app.pools.control.begin().await?, &app.config(), viewer, typed, now).await?;
     second_factors::delete(&mut tx, viewer.user_id).await?;
-    tell(&mut tx, viewer, &taken).await?;
+    tell(&mut tx, viewer, &used).await?;
     audit::append(&mut tx, Code::FactorRemoved, &viewer.actor(), &json!({})).await?;
     tx.commit().await?;
     app.access.memory.forget_user(viewer.user_id);

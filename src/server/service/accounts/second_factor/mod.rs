@@ -160,9 +160,9 @@ fn of_codes(user_id: i64) -> String {
 /// Takes a code of whoever has a second factor, before a flush starts or is approved.
 pub async fn step_up(app: &AppState, viewer: &Viewer, typed: &str) -> Result<Shown, FactorError> {
     let now = app.clock.now();
-    let (mut tx, taken) = take(app.pools.record.begin().await?, &app.config(), viewer, typed, now).await?;
+    let (mut tx, used) = take(app.pools.record.begin().await?, &app.config(), viewer, typed, now).await?;
     let token = renew_session(&mut tx, viewer, now).await?;
-    tell(&mut tx, viewer, &taken).await?;
+    tell(&mut tx, viewer, &used).await?;
     audit::append(&mut tx, Code::StepUpOk, &viewer.actor(), &json!({"session": viewer.session_id})).await?;
     tx.commit().await?;
     app.access.memory.forget_session(viewer.session_id);
