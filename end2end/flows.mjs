@@ -180,6 +180,31 @@ export const flows = {
     assert.match(await text(page, 'main'), /Approved by/);
   },
 
+  async a_soft_flush_lets_keys_expire({ page, signIn, scripts }) {
+    await signIn('operator');
+    const scope = scripts ? 'search:{hash}' : 'user:{id}:summary';
+    await page.goto('/flush');
+    await page.fill('[name=scope]', scope);
+    await page.check('[name=mode][value=soft]');
+    await page.fill('[name=window_s]', '5');
+    await submit(page, 'form[action="/flush"] button[type=submit]');
+    assert.equal(await page.locator('form[data-error]').getAttribute('data-error'), 'bad_window');
+    assert.ok(await page.isChecked('[name=mode][value=soft]'), 'what was chosen stays');
+    await page.fill('[name=window_s]', '600');
+    await submit(page, 'form[action="/flush"] button[type=submit]');
+    await until(page, 'the plan', async () => (await state(page)) === 'planned');
+    assert.match(await text(page, 'h1'), /^This would let [\d,]+ keys? expire within 10 min/);
+    await page.fill('[name=typed_target]', 'main');
+    await page.fill('[name=typed_scope]', scope);
+    await page.fill('[name=typed_count]', await page.locator('main').getAttribute('data-planned'));
+    await page.fill('[name=reason]', 'the source could not bear all rebuilds at once');
+    await submit(page, 'form.danger .btn-danger');
+    await until(page, 'the end', async () => /^completed/.test(await state(page)));
+    assert.match(await text(page, 'h1'), /^Let [\d,]+ keys? expire within 10 min/);
+    assert.match(await text(page, 'dl.facts'), /Will expire/);
+    assert.doesNotMatch(await text(page, 'main'), /removed/i);
+  },
+
   async a_protected_prefix_is_refused_with_what_was_typed({ page, signIn }) {
     await signIn('operator');
     await page.goto('/flush');
