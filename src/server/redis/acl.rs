@@ -18,17 +18,35 @@ pub fn acl_line(version: &str, user: &str, first_segments: &[Vec<u8>], delimiter
         let mut pattern = crate::server::redis::keys::glob_escaped(segment);
         pattern.push(delimiter);
         pattern.push(b'*');
-        let text = String::from_utf8_lossy(&pattern).into_owned();
-        if text.contains([' ', '"', '\u{fffd}']) {
-            continue; // cannot be written on one line of redis-cli without quoting that differs by version
-        }
-        let _ = write!(keys, "~{text} ");
+        let _ = write!(keys, "{} ", key_right(&pattern));
     }
     let mut line = format!("ACL SETUSER {user} reset on >SECRET {keys}resetchannels -@all {COMMANDS}");
     if let Some(selector) = generation_selector(generations).filter(|_| parts(version).0 >= SELECTORS_FROM) {
         line = format!("{line} {selector}");
     }
     line
+}
+
+/// The right to the keys that `pattern` matches, as one word of redis-cli. Redis takes no pattern with white space or a zero byte in it: there
+/// any byte is allowed.
+fn key_right(pattern: &[u8]) -> String {
+    let bytes = pattern.iter().map(|&byte| if byte == 0 || byte.is_ascii_whitespace() || byte == 0x0b { b'?' } else { byte });
+    let right: Vec<u8> = std::iter::once(b'~').chain(bytes).collect();
+    if right.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'')) {
+        return right.into_iter().map(char::from).collect();
+    }
+    let mut word = String::from("\"");
+    for byte in right {
+        match byte {
+            b'"' | b'\\' => word.extend(['\\', char::from(byte)]),
+            b'!'..=b'~' => word.push(char::from(byte)),
+            _ => {
+                let _ = write!(word, "\\x{byte:02x}");
+            }
+        }
+    }
+    word.push('"');
+    word
 }
 
 /// Whether a Redis of that version can be flushed by an identity of least privilege.

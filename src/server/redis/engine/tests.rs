@@ -1,6 +1,9 @@
 //! The engine against a real Redis: what is removed lies in the scope, all of it goes, and the gate is obeyed.
 //! `PROPTEST_CASES=2000` runs the large number of cases.
 
+mod rights;
+mod stalls;
+
 use super::node::KEYS_PER_STEP;
 use super::*;
 use crate::domain::flush::Window;
@@ -21,22 +24,32 @@ struct OwnRedis {
 impl OwnRedis {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = Command::new("redis-server")
+        let redis = Self { child: Self::spawn(folder.path()), folder };
+        redis.wait();
+        redis
+    }
+
+    fn spawn(folder: &std::path::Path) -> Child {
+        Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--unixsocket"])
-            .arg(folder.path().join("s"))
+            .arg(folder.join("s"))
             .arg("--dir")
-            .arg(folder.path())
+            .arg(folder)
             .stdout(Stdio::null())
             .spawn()
-            .unwrap();
-        let redis = Self { child, folder };
-        for _ in 0..500 {
-            if identify(&redis.endpoint()).is_ok() {
-                return redis;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("redis-server does not start");
+            .unwrap()
+    }
+
+    fn wait(&self) {
+        wait_until("redis-server answers", || identify(&self.endpoint()).is_ok());
+    }
+
+    /// Killed, and started anew from what it saved last.
+    fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = Self::spawn(self.folder.path());
+        self.wait();
     }
 
     fn endpoint(&self) -> Endpoint {
