@@ -24,13 +24,13 @@ fn the_generated_line_is_taken_by_redis_whatever_bytes_the_prefixes_contain() {
 
     let endpoint = redis.endpoint().as_user("sw_flush", "pw");
     assert!(!identify(&endpoint).unwrap().over_privileged);
-    let mut link = endpoint.resolve().unwrap().masters.remove(0).link;
+    let mut flusher = endpoint.resolve().unwrap().masters.remove(0).link;
     for segment in segments {
         let key = [segment, b":1"].concat();
-        assert!(matches!(link.ask(cmd("UNLINK").arg(&key)), Ok(Value::Int(0))), "{}", escape(&key));
+        assert!(matches!(flusher.ask(cmd("UNLINK").arg(&key)), Ok(Value::Int(0))), "{}", escape(&key));
     }
     for key in [b"users:1".as_slice(), b"star?[x]:1", b"stx:1", b"session:1", b"gen:user"] {
-        assert!(matches!(link.ask(cmd("UNLINK").arg(key)), Err(Fault::Refused(code)) if code == "NOPERM"), "{}", escape(key));
+        assert!(matches!(flusher.ask(cmd("UNLINK").arg(key)), Err(Fault::Refused(code)) if code == "NOPERM"), "{}", escape(key));
     }
-    assert!(matches!(link.ask(cmd("INCR").arg("gen:user")), Ok(Value::Int(1))));
+    assert!(matches!(flusher.ask(cmd("INCR").arg("gen:user")), Ok(Value::Int(1))));
 }
