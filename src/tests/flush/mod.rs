@@ -36,7 +36,10 @@ pub fn config_text(url: &str, flush: &(String, String), extra: &str) -> String {
     let folder = std::env::temp_dir().join(format!("stalewatch-test-secrets-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let password = folder.join(&flush.1[..8]);
-    std::fs::write(&password, &flush.1).unwrap();
+    // Whole or not at all: other tests read the same file meanwhile.
+    let mut draft = tempfile::NamedTempFile::new_in(&folder).unwrap();
+    draft.write_all(flush.1.as_bytes()).unwrap();
+    draft.persist(&password).unwrap();
     format!(
         "[[target]]\nname = \"main\"\nurl = \"{url}\"\nflush = {{ user = \"{}\", password_file = \"{}\" }}\nprotected = [\"session:\"]\n{approvals}{brake}{extra}\n\
          [[prefix]]\nname = \"user:{{id}}:profile\"\ntarget = \"main\"\nowner = \"accounts\"\ntier = \"critical\"\n\
