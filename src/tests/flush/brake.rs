@@ -7,13 +7,12 @@ use stalewatch::server::private::Servers;
 use stalewatch::server::store::tokens::Kind;
 use tokio_util::sync::CancellationToken;
 
-const LIMITS: &str = "brake = { bystander = \"20ms\", stop_after = \"1s\", rebuild_failures = 0.05 }";
-
-fn over(servers: &Servers) -> Config {
+fn over(servers: &Servers, bystander: &str) -> Config {
     let redis = servers.redis.as_ref().unwrap();
     let (user, password) = redis.flush_identity();
+    let limits = format!("brake = {{ bystander = \"{bystander}\", stop_after = \"1s\", rebuild_failures = 0.05 }}");
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    let text = config_text(&redis.url(), &(user.to_owned(), password.to_owned()), LIMITS);
+    let text = config_text(&redis.url(), &(user.to_owned(), password.to_owned()), &limits);
     file.write_all(text.replace("owner = \"accounts\"", "owner = \"accounts\"\nthreshold = { rebuild_p95 = \"50ms\" }").as_bytes())
         .unwrap();
     Config::load(Some(file.path()), &Environment::default()).unwrap()
@@ -45,7 +44,7 @@ impl Drop for Meanwhile {
 #[tokio::test(flavor = "multi_thread")]
 async fn others_that_wait_too_long_stop_it_and_a_person_goes_on() {
     let (servers, _folder) = own_servers().await;
-    let app = TestApp::with(over(&servers), Clock::system()).await;
+    let app = TestApp::with(over(&servers, "20ms"), Clock::system()).await;
     let mut conn = connect(&servers).await;
     for part in 0..30 {
         set(&mut conn, (0..10_000).map(|i| format!("cart:{part}:{i}"))).await;
@@ -82,8 +81,15 @@ async fn others_that_wait_too_long_stop_it_and_a_person_goes_on() {
     .unwrap();
     assert!(watch["worst_ms"].as_f64().unwrap_or(0.0) > 20.0 && watch["halved"].as_u64().unwrap() > 0, "{watch}");
 
-    led_to(&operator.post(&path, &[("do", "resume")]).await);
-    let main = wait_for(&operator, &path, &["completed", "auto_stopped", "failed"]).await;
+    // On a machine that runs all tests at once others may have to wait again.
+    let mut main = main;
+    for _ in 0..10 {
+        led_to(&operator.post(&path, &[("do", "resume")]).await);
+        main = wait_for(&operator, &path, &["completed", "auto_stopped", "failed"]).await;
+        if main["state"] != "auto_stopped" {
+            break;
+        }
+    }
     assert_eq!((main["state"].as_str(), main["residue"].as_str()), ("completed", "0"), "{main:?}");
     assert_eq!(redis::cmd("DBSIZE").query_async::<u64>(&mut conn).await.unwrap(), 0);
     servers.stop().await;
@@ -116,7 +122,8 @@ fn rebuilding(app: &TestApp, token: String, key: &'static str, outcome: &'static
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_that_suffer_stop_it_but_the_flushed_prefix_itself_does_not() {
     let (servers, _folder) = own_servers().await;
-    let app = TestApp::with(over(&servers), Clock::system()).await;
+    // Only the sources count here, however busy the machine is.
+    let app = TestApp::with(over(&servers, "1s"), Clock::system()).await;
     let mut conn = connect(&servers).await;
     // A keyspace in which a scan takes some seconds.
     for part in 0..40 {
