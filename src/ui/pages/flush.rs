@@ -249,7 +249,7 @@ fn remedies(can: &Can, flush: &FlushPage, refusal: Option<&Refusal>) -> AnyView 
         );
         one("resume", if flush.mode == "soft" { "Resume it" } else { "Resume the removal" }, hint)
     });
-    let replan = can.replan.then(|| one("replan", "Plan the same scope again", "Counts anew; nothing is removed by it.".to_owned()));
+    let replan = can.replan.then(|| one("replan", "Plan the same scope again", "Counts anew; nothing is changed by it.".to_owned()));
     // A refusal always has a form to stand on.
     let back = (refusal.is_some() && !can.any()).then(|| {
         view! {
