@@ -107,7 +107,7 @@ impl Credit {
     /// Begins a row: what it must say. Everything sent and not yet answered counts against it.
     pub fn begin_row(&mut self, now: Duration) -> Grant {
         let lately: u64 = self.recent.iter().filter(|(at, _)| *at + SPEED_OVER >= now).map(|(_, keys)| keys).sum();
-        let granted = (2 * lately).clamp(GRANT_MIN, GRANT_MAX).max(self.sent - self.answered);
+        let granted = (2 * lately).clamp(GRANT_MIN, GRANT_MAX).max(self.open());
         let grant = Grant { base: self.answered, granted };
         self.in_flight = Some(grant);
         self.begun_at = now;
@@ -139,6 +139,11 @@ impl Credit {
 
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Keys sent and not answered for: what became of them is not known, or not yet.
+    pub fn open(&self) -> u64 {
+        self.sent - self.answered
     }
 }
 

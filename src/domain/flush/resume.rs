@@ -20,10 +20,11 @@ pub struct CutOff {
     pub unknown: u64,
 }
 
-/// How much of the cap earlier runs have taken: what is `known`, and of the `unknown` as many as are missing by now from what was `planned`.
-/// Where nothing is written again, that is never less than the truth, so all runs together keep to the cap.
-pub fn taken(known: u64, unknown: u64, planned: u64, counted: u64) -> u64 {
-    planned.saturating_sub(counted).clamp(known, known + unknown)
+/// How much of the cap earlier runs have taken: what is `known`, and of the `unknown` as many as are missing by now from what was `planned`,
+/// where `undone` keys are still to be dealt with. Where nothing is written again, that is never less than the truth, so all runs together keep
+/// to the cap.
+pub fn taken(known: u64, unknown: u64, planned: u64, undone: u64) -> u64 {
+    planned.saturating_sub(undone).clamp(known, known + unknown)
 }
 
 /// One that its author may go on with now.

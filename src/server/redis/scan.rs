@@ -30,6 +30,8 @@ pub struct Survey<'a> {
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Who feels it meanwhile.
     pub bystanders: Option<&'a Bystanders>,
+    /// Also counts the keys that live longer than this, which takes a question more for each.
+    pub beyond: Option<Duration>,
 }
 
 /// What a scan found.
@@ -39,6 +41,8 @@ pub struct Census {
     pub matched: u64,
     /// Of those, keys that end in a version.
     pub versioned: u64,
+    /// Of those, keys that live longer than the survey's `beyond`.
+    pub beyond: u64,
     /// By the family's place; the last is for keys of none.
     pub by_family: Vec<u64>,
     /// Random keys of the scope, at most 1,000.
@@ -180,6 +184,7 @@ pub fn survey(endpoint: &Endpoint, ask: &Survey<'_>, measured: bool) -> Result<S
     for (node, census, measured) in found {
         all.census.matched += census.matched;
         all.census.versioned += census.versioned;
+        all.census.beyond += census.beyond;
         all.census.complete &= census.complete;
         for (sum, keys) in all.census.by_family.iter_mut().zip(&census.by_family) {
             *sum += keys;
@@ -231,15 +236,23 @@ fn survey_node(link: &mut Link, survey: &Survey<'_>) -> Result<Census, Fault> {
             if steps.is_multiple_of(PING_EVERY) {
                 link.ping()?;
             }
-            sent = ask(link, next, stepper.count())?;
+            // Asked for before the keys are looked at, where Redis is not needed for that.
+            if survey.beyond.is_none() {
+                sent = ask(link, next, stepper.count())?;
+            }
+        }
+        let keys: Vec<_> = keys.into_iter().filter(|key| survey.scope.contains(key) && seen.insert(key)).collect();
+        if let Some(beyond) = survey.beyond {
+            census.beyond += link.count_beyond(&keys, beyond)?;
         }
         for key in keys {
-            if survey.scope.contains(&key) && seen.insert(&key) {
-                census.count(key, survey);
-            }
+            census.count(key, survey);
         }
         if ends {
             break;
+        }
+        if survey.beyond.is_some() {
+            sent = ask(link, next, stepper.count())?;
         }
     }
     census.took = begun.elapsed();
@@ -266,6 +279,24 @@ impl Census {
 }
 
 impl Link {
+    /// How many of the `keys` live longer than that.
+    fn count_beyond(&mut self, keys: &[Vec<u8>], beyond: Duration) -> Result<u64, Fault> {
+        let beyond = i64::try_from(beyond.as_millis()).unwrap_or(i64::MAX);
+        let mut count = 0;
+        for some in keys.chunks(500) {
+            let mut packed = Vec::new();
+            for key in some {
+                cmd("PTTL").arg(key).write_packed_command(&mut packed);
+            }
+            self.exchange(&packed, some.len(), |_, value| {
+                // -1: never expires; what is not answered is not known to expire
+                count += u64::from(!matches!(value, Value::Int(ttl) if ttl != -1 && ttl <= beyond));
+                Ok(())
+            })?;
+        }
+        Ok(count)
+    }
+
     /// Size and time to live of those `keys` that still exist.
     fn measure(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Sampled>, Fault> {
         let mut sampled = Vec::with_capacity(keys.len());

@@ -193,3 +193,83 @@ async fn after_two_crashes_the_record_still_bounds_the_truth() {
     let end = told(&app, "flush.finished").await.pop().unwrap();
     assert_eq!((&end["removed_at_least"], &end["granted"]), (&removed.into(), &known.into()));
 }
+
+/// Keys of the scope that expire or have done so, as Redis says.
+async fn expiring(redis: &TestRedis, keys: u64) -> u64 {
+    let mut conn = redis.connect().await;
+    let mut count = 0;
+    for from in (0..keys).step_by(5_000) {
+        let mut pipe = redis::pipe();
+        for i in from..keys.min(from + 5_000) {
+            pipe.cmd("PTTL").arg(format!("cart:7:{i}"));
+        }
+        let ttls: Vec<i64> = pipe.query_async(&mut conn).await.unwrap();
+        assert!(ttls.iter().all(|ttl| *ttl <= 3_600_000), "a key expires within the window or never");
+        count += ttls.iter().filter(|ttl| **ttl != -1).count() as u64;
+    }
+    count
+}
+
+async fn plan_soft(operator: &Browser<'_>) -> String {
+    let fields = [("target", "main"), ("scope", "cart:7:"), ("mode", "soft"), ("window_s", "3600"), ("pace", "normal")];
+    let path = led_to(&operator.post("/flush", &fields).await);
+    assert_eq!(wait_for(operator, &path, &["planned", "plan_failed"]).await["state"], "planned");
+    path
+}
+
+/// The keys of a soft flush stay where they are, so that a later run meets them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_flush_that_is_resumed_spends_its_cap_on_new_keys_and_counts_none_twice() {
+    let (redis, app) = stopped(Clock::system()).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let path = plan_soft(&operator).await;
+    fill(&redis, (20..240).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    led_to(&confirm(&operator, &path, "cart:7:", "20").await);
+    for (max_keys, removed, state) in [(0, 120, "stopped_at_cap"), (180, 180, "stopped_at_cap"), (1_000, 240, "completed")] {
+        if max_keys > 0 {
+            app.app.replace_config(config(&redis, &format!("max_keys = {max_keys}")));
+            led_to(&resume(&operator, &path).await);
+        }
+        let main = wait_for(&operator, &path, &["stopped_at_cap", "completed", "completed_with_residue", "failed"]).await;
+        assert_eq!(["state", "removed", "gone", "failed"].map(|name| main[name].as_str()), [state, &removed.to_string(), "0", "0"]);
+        assert_eq!(expiring(&redis, 240).await, removed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_flush_goes_on_to_its_end_after_a_crash() {
+    const KEYS: u64 = 200_000;
+    let redis = TestRedis::new().await;
+    let app = TestApp::with(config(&redis, ""), Clock::system()).await;
+    fill(&redis, (0..KEYS).map(|i| format!("cart:7:{i}").into_bytes())).await;
+    let operator = app.signed_in(Role::Operator).await;
+    let path = plan_soft(&operator).await;
+    let id: i64 = path.rsplit('/').next().unwrap().parse().unwrap();
+    let mut replica = Replica::start(&app, &redis, operator.cookie.as_ref().unwrap());
+    let confirmation = [("typed_target", "main"), ("typed_scope", "cart:7:"), ("typed_count", "200000"), ("reason", REASON)];
+    led_to(&replica.ask(Method::POST, &path, &confirmation).await);
+    let recorded = async || {
+        let (removed, granted): (i64, i64) =
+            sqlx::query_as("SELECT removed, granted FROM control.flushes WHERE id = $1").bind(id).fetch_one(app.pool()).await.unwrap();
+        (removed.cast_unsigned(), granted.cast_unsigned())
+    };
+    let begun = Instant::now();
+    while recorded().await.0 < 20_000 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "the flush does not begin");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    replica.child.kill().unwrap();
+    replica.child.wait().unwrap();
+    wait_for(&operator, &path, &["interrupted"]).await;
+    let (removed, granted) = recorded().await;
+    let truth = expiring(&redis, KEYS).await;
+    assert!(truth < KEYS, "killed in the middle");
+    assert!(removed <= truth && truth <= removed + granted, "{removed} ≤ {truth} ≤ {removed} + {granted}");
+    led_to(&resume(&operator, &path).await);
+    let main = wait_for(&operator, &path, &["completed", "completed_with_residue", "failed", "stopped_at_cap"]).await;
+    assert_eq!((main["state"].as_str(), main["residue"].as_str()), ("completed", "0"), "{main:?}");
+    assert_eq!(expiring(&redis, KEYS).await, KEYS);
+    let (done, gone): (u64, u64) = (main["removed"].parse().unwrap(), main["gone"].parse().unwrap());
+    assert_eq!(done, KEYS - (truth - removed));
+    assert!(gone <= truth - removed, "what the crashed run had done beyond its record expires sooner anyway: {gone}");
+}

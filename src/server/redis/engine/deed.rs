@@ -16,6 +16,8 @@ pub enum Deed {
         window: Window,
         /// Of the flush: where in the window each key has its place.
         seed: u64,
+        /// How many keys earlier runs of the flush have dealt with. They are there still, are met again, and expire sooner anyway.
+        before: u64,
     },
 }
 
@@ -28,11 +30,20 @@ impl Deed {
         }
     }
 
+    /// Keys already dealt with that a pass is going to meet again, where `this_run` has dealt with so many in its earlier passes.
+    pub(super) fn met_before(self, this_run: u64) -> u64 {
+        match self {
+            // What was removed is met again only where it was written again.
+            Self::Remove => 0,
+            Self::Expire { before, .. } => before + this_run,
+        }
+    }
+
     /// Appends the command for these keys, as many as one takes.
     pub(super) fn pack(self, packed: &mut Vec<u8>, keys: &[Vec<u8>]) {
         match self {
             Self::Remove => cmd("UNLINK").arg(keys).write_packed_command(packed),
-            Self::Expire { window, seed } => {
+            Self::Expire { window, seed, .. } => {
                 for key in keys {
                     cmd("PEXPIRE").arg(key).arg(window.expiry_ms(seed, key)).arg("LT").write_packed_command(packed);
                 }

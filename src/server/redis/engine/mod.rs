@@ -66,6 +66,8 @@ pub struct Answers {
     /// Found by the scan, not there any more when it was its turn; or expiring sooner anyway.
     pub gone: u64,
     pub failed: u64,
+    /// Keys sent whose answer was lost with the connection, in all: never answered for.
+    pub lost: u64,
     pub failed_by_class: BTreeMap<String, u64>,
     /// Keys that the scans have passed, about: the sum of COUNT.
     pub scanned: u64,
@@ -119,7 +121,7 @@ pub struct Work<'a> {
 
 /// Does the work to all of the scope's keys. Blocks; belongs on a thread of its own.
 pub fn remove(permit: &Permit, work: &Work<'_>, gate: &impl Gate) -> Report {
-    let run = Run { work, gate, books: Mutex::default(), unanswered: Mutex::default() };
+    let run = Run { work, gate, books: Mutex::default(), unanswered: Mutex::default(), again: Mutex::default() };
     tracing::info!(flush.id = permit.flush_id(), flush.epoch = permit.lease_epoch(), redis.at = ?work.endpoint, "removal begins");
     let (mut run_id, mut steady, mut passes) = (String::new(), false, 0);
     let end = loop {
@@ -149,6 +151,8 @@ struct Run<'a, G> {
     books: Mutex<Answers>,
     /// Keys sent whose answer was lost with the connection.
     unanswered: Mutex<Seen>,
+    /// Keys that this pass may still meet again (see [`Deed::met_before`]): those that expire sooner anyway do so because of this flush.
+    again: Mutex<u64>,
 }
 
 /// How a pass went that nothing stopped.
@@ -166,6 +170,14 @@ impl<G: Gate> Run<'_, G> {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many of these keys, which expire sooner anyway, do so for another reason than this flush.
+    fn gone_otherwise(&self, keys: u64) -> u64 {
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = keys.min(*again);
+        *again -= met;
+        keys - met
+    }
+
     /// Notes what a step was answered and tells the gate.
     fn note(&self, keys: u64, change: impl FnOnce(&mut Answers)) {
         let mut books = self.books();
@@ -181,8 +193,10 @@ impl<G: Gate> Run<'_, G> {
         let fingerprint = before.fingerprint.as_str();
         let mut masters = before.masters;
         masters.sort_by_key(|master| master.node.address());
-        self.books().nodes =
-            masters.iter().map(|master| NodeAnswers { address: master.node.address(), ..NodeAnswers::default() }).collect();
+        let mut books = self.books();
+        *self.again.lock().unwrap_or_else(PoisonError::into_inner) = self.work.deed.met_before(books.removed + books.gone);
+        books.nodes = masters.iter().map(|master| NodeAnswers { address: master.node.address(), ..NodeAnswers::default() }).collect();
+        drop(books);
         let nodes: Vec<_> = masters.iter().map(|master| master.node.clone()).collect();
         let endings: Vec<Ending> = beside(self.work.bystanders, &nodes, || {
             std::thread::scope(|threads| {

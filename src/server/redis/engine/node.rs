@@ -261,7 +261,7 @@ impl<'a, G: Gate> NodeRun<'a, G> {
         drop(unanswered);
         unknown.extend_from_slice(&batch[dealt_with..]);
         self.lose(&unknown);
-        let at = self.at;
+        let (at, gone) = (self.at, self.run.gone_otherwise(gone));
         self.run.note((batch.len() - unknown.len()) as u64, |books| {
             books.removed += removed;
             books.gone += gone;
@@ -291,6 +291,8 @@ impl<'a, G: Gate> NodeRun<'a, G> {
         for key in keys {
             unanswered.insert(key);
         }
+        drop(unanswered);
+        self.run.note(0, |books| books.lost += keys.len() as u64);
     }
 }
 

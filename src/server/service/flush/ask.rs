@@ -6,7 +6,7 @@ use crate::domain::audit::Code;
 use crate::domain::flush::{Mode, NoMode, PLANS_PER_HOUR, Pace, Window};
 use crate::domain::operator::Viewer;
 use crate::domain::prefix::{Scope, ScopeKind, escape};
-use crate::server::config::Target;
+use crate::server::config::{Config, Target};
 use crate::server::redis::{Endpoint, identify};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, NewFlush, Recent};
@@ -70,7 +70,7 @@ fn understand(app: &AppState, asked: &Asked) -> Result<Wanted, Refused> {
         ),
     };
     let scope = scope_of(app, target, &asked.scope, kind)?;
-    guard(target, &scope)?;
+    guard(&config, target, &scope)?;
     Ok(Wanted { target: target.clone(), scope, mode, pace })
 }
 
@@ -81,8 +81,20 @@ pub(super) fn scope_of(app: &AppState, target: &Target, text: &str, kind: Option
         .map_err(|problem| Refused::typed(problem.code(), "scope", problem.to_string()))
 }
 
-/// Nothing protected may be reached, in either direction.
-pub(super) fn guard(target: &Target, scope: &Scope) -> Result<(), Refused> {
+/// Nothing protected may be reached, in either direction, and no generation: without it, an application counts from the beginning again and
+/// finds the old values.
+pub(super) fn guard(config: &Config, target: &Target, scope: &Scope) -> Result<(), Refused> {
+    let generation = config.prefixes_of(&target.name).find_map(|prefix| {
+        let key = prefix.generation_key.as_deref()?;
+        scope.contains(key.as_bytes()).then_some((prefix.name(), key))
+    });
+    if let Some((prefix, key)) = generation {
+        let detail = format!(
+            "`{key}` is in this scope: the generation of `{prefix}`, without which old values would be read again. Nothing was planned. \
+             Choose a scope without it."
+        );
+        return Err(Refused::typed("protected", "scope", detail));
+    }
     match target.protected.iter().find(|protected| scope.may_contain_under(protected)) {
         Some(protected) => Err(Refused::typed(
             "protected",

@@ -31,6 +31,7 @@ pub(super) struct Ledger {
 struct Books {
     credit: Credit,
     answers: Answers,
+    /// The most keys to be removed (or brought forward) in this run.
     cap: u64,
     /// After this instant nothing is sent: the lease may be somebody else's.
     deadline: Instant,
@@ -43,6 +44,19 @@ struct Books {
     watch_written: Option<Instant>,
     /// The latest speed: when, and keys answered by then.
     speed: (Instant, u64, f64),
+}
+
+impl Books {
+    /// What of the cap is left: a key that was gone by itself takes nothing of it, one that failed does, and so does one whose answer is not
+    /// known (yet).
+    fn left(&self) -> u64 {
+        self.cap.saturating_sub(self.answers.removed + self.answers.failed + self.credit.open())
+    }
+
+    /// Whether answers are under way that may leave more of the cap.
+    fn awaits_answers(&self) -> bool {
+        self.credit.open() > self.answers.lost
+    }
 }
 
 /// A row to be written, with what is answered at that moment.
@@ -143,7 +157,7 @@ impl Ledger {
         books.deadline = books.deadline.max(deadline);
     }
 
-    /// No more keys than that are sent in this run.
+    /// No more keys than that are removed in this run.
     pub(super) fn limit(&self, cap: u64) {
         let mut books = self.books();
         books.cap = books.cap.min(cap);
@@ -183,7 +197,8 @@ impl Ledger {
             _ => return None,
         };
         // What the cap forbids is never sent, so it is not granted either.
-        let granted = grant.granted.min(books.cap.saturating_sub(grant.base));
+        let done = books.answers.removed + books.answers.failed;
+        let granted = grant.granted.min(books.cap.saturating_sub(done));
         Some(Due { grant: Grant { granted, ..grant }, answers: books.answers.clone() })
     }
 
@@ -222,8 +237,8 @@ impl Gate for LedgerGate {
             if wanted == 0 && !books.credit.is_broken() {
                 return Ok(0);
             }
-            let left = books.cap.saturating_sub(books.credit.sent());
-            if left == 0 && wanted > 0 {
+            let left = books.left();
+            if left == 0 && wanted > 0 && !books.awaits_answers() {
                 return Err(*books.stop.insert(Stop::Cap));
             }
             let admitted = wanted.min(left).min(books.credit.allowance());
@@ -258,6 +273,8 @@ impl Gate for LedgerGate {
             let speed = done.saturating_sub(books.speed.1) as f64 / since.as_secs_f64();
             books.speed = (Instant::now(), done, speed);
         }
+        drop(books);
+        self.0.changed.notify_all();
     }
 }
 
@@ -307,7 +324,29 @@ mod tests {
         let ledger = Ledger::new(3, soon());
         let gate = LedgerGate(ledger);
         assert_eq!(gate.admit(5), Ok(3));
+        let all = |removed, gone| Answers { removed, gone, ..Answers::default() };
+        gate.answered(2, &all(1, 1));
+        assert_eq!(gate.admit(5), Ok(1), "a key that was gone by itself took nothing of the cap");
+        gate.answered(2, &all(3, 1));
         assert_eq!(gate.admit(0), Ok(0));
         assert_eq!(gate.admit(1), Err(Stop::Cap));
+    }
+
+    #[test]
+    fn what_is_left_of_the_cap_is_known_once_all_is_answered() {
+        let ledger = Ledger::new(3, soon());
+        let gate = LedgerGate(Arc::clone(&ledger));
+        assert_eq!(gate.admit(3), Ok(3));
+        let (waits, asked) = (LedgerGate(ledger), std::sync::mpsc::channel());
+        let other = std::thread::spawn(move || asked.0.send(waits.admit(1)));
+        assert!(asked.1.recv_timeout(Duration::from_millis(150)).is_err(), "another master's answers are under way");
+        // Two of them were gone by themselves, one answer will never come.
+        gate.answered(0, &Answers { lost: 1, ..Answers::default() });
+        gate.answered(2, &Answers { gone: 2, lost: 1, ..Answers::default() });
+        assert_eq!(asked.1.recv_timeout(Duration::from_secs(5)), Ok(Ok(1)));
+        other.join().unwrap().unwrap();
+        assert_eq!(gate.admit(2), Ok(1));
+        gate.answered(2, &Answers { removed: 2, gone: 2, lost: 1, ..Answers::default() });
+        assert_eq!(gate.admit(1), Err(Stop::Cap), "what nobody knows counts as taken");
     }
 }

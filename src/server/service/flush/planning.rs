@@ -32,7 +32,7 @@ pub(super) fn begin(app: &AppState, flush: Flush, scope: Scope, target: Target, 
         let alive = Arc::new(AtomicBool::new(true));
         let beat = tokio::spawn(keep_alive(app.clone(), flush.id, flush.lease_epoch, Arc::clone(&alive)));
         let outcome = match app.flushes.planning(&target.name).acquire_owned().await {
-            Ok(_turn) => scan(&app, &flush, &scope, &endpoint, true, true, &alive).await,
+            Ok(_turn) => scan(&app, &flush, &scope, &endpoint, Looks::PLAN, &alive).await,
             Err(_) => Err(Fault::Garbled),
         };
         match outcome {
@@ -70,14 +70,28 @@ pub(super) async fn keep_alive(app: AppState, id: i64, epoch: i32, alive: Arc<At
     alive.store(false, Ordering::Relaxed);
 }
 
-/// One complete scan on a connection of its own; `sampled` also measures sizes and lifetimes, `felt` what others feel meanwhile.
+/// What a scan looks at besides the number of keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looks {
+    /// Sizes and lifetimes of a sample.
+    pub sampled: bool,
+    /// What others feel meanwhile.
+    pub felt: bool,
+    /// How many keys live longer than that.
+    pub beyond: Option<Duration>,
+}
+
+impl Looks {
+    pub(super) const PLAN: Self = Self { sampled: true, felt: true, beyond: None };
+}
+
+/// One complete scan on a connection of its own.
 pub(super) async fn scan(
     app: &AppState,
     flush: &Flush,
     scope: &Scope,
     endpoint: &Endpoint,
-    sampled: bool,
-    felt: bool,
+    looks: Looks,
     alive: &Arc<AtomicBool>,
 ) -> Result<Surveyed, Fault> {
     let config = app.config();
@@ -86,10 +100,19 @@ pub(super) async fn scan(
     let (scope, endpoint, pace, alive) = (scope.clone(), endpoint.clone(), flush.pace, Arc::clone(alive));
     let work = move || {
         let stop = || !alive.load(Ordering::Relaxed);
-        let bystanders = felt.then(Bystanders::default);
+        let bystanders = looks.felt.then(Bystanders::default);
         let bystanders = bystanders.as_ref();
-        let ask = Survey { scope: &scope, families: &families, delimiter, pace, within: SCAN_WITHIN, stop: &stop, bystanders };
-        survey(&endpoint, &ask, sampled)
+        let ask = Survey {
+            scope: &scope,
+            families: &families,
+            delimiter,
+            pace,
+            within: SCAN_WITHIN,
+            stop: &stop,
+            bystanders,
+            beyond: looks.beyond,
+        };
+        survey(&endpoint, &ask, looks.sampled)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Fault::Garbled))
 }

@@ -59,15 +59,20 @@ impl Earlier {
         all
     }
 
+    /// Keys that were dealt with.
+    pub(super) fn met(&self) -> u64 {
+        self.removed + self.gone
+    }
+
     /// What of the cap this run may use at most: a key that was gone by itself took nothing of it.
     pub(super) fn left_of(&self, cap: u64) -> u64 {
         cap.saturating_sub(self.removed + self.failed)
     }
 
-    /// The same, once the scope was counted again. None `planned`: the plan itself was no complete count.
-    pub(super) fn left_after(&self, cap: u64, planned: Option<u64>, counted: u64) -> u64 {
+    /// The same, once the scope was counted again: `undone` keys are yet to be dealt with. None `planned`: the plan itself was no complete count.
+    pub(super) fn left_after(&self, cap: u64, planned: Option<u64>, undone: u64) -> u64 {
         let known = self.removed + self.failed;
-        cap.saturating_sub(planned.map_or(known + self.carried, |planned| taken(known, self.carried, planned, counted)))
+        cap.saturating_sub(planned.map_or(known + self.carried, |planned| taken(known, self.carried, planned, undone)))
     }
 }
 

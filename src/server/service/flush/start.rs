@@ -47,7 +47,7 @@ pub(super) async fn checked(app: &AppState, flush: &Flush) -> Result<Place, Refu
         .target(&flush.target)
         .ok_or_else(|| Refused::state("unknown_target", "This target is not configured any more. Nothing was removed."))?;
     let scope = scope_of(app, target, &flush.scope, Some(flush.scope_kind))?;
-    guard(target, &scope)?;
+    guard(&config, target, &scope)?;
     let (endpoint, identity) = reachable(app, target).await?;
     if flush.run_id.as_deref() != Some(&identity.run_id) {
         return Err(Refused::state(

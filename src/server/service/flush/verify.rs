@@ -1,6 +1,6 @@
 //! Looking again after the removal: a fresh, complete scan on a connection of its own.
 
-use super::planning;
+use super::planning::{self, Looks};
 use crate::domain::flush::Mode;
 use crate::domain::prefix::Scope;
 use crate::server::redis::{Endpoint, Fault, Report, Sampled, Surveyed};
@@ -62,7 +62,7 @@ pub(super) async fn verify(
     let begun = Instant::now();
     loop {
         let sampled = flush.mode.window().is_some();
-        match planning::scan(app, flush, scope, endpoint, sampled, false, alive).await {
+        match planning::scan(app, flush, scope, endpoint, Looks { sampled, ..Looks::default() }, alive).await {
             Ok(scanned) => return Seen::of(&scanned, removal, flush.mode),
             Err(fault) if fault.may_pass() && begun.elapsed() < AWAY_AT_MOST => {
                 tracing::warn!(flush.id = flush.id, error.cause = %fault, "the verifying scan begins anew");

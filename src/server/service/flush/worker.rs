@@ -4,7 +4,7 @@ use super::brake;
 use super::facts::Facts;
 use super::failpoint::failpoint;
 use super::ledger::{Ledger, LedgerGate};
-use super::planning::{self, BEAT, keep_alive};
+use super::planning::{self, BEAT, Looks, keep_alive};
 use super::record::{Told, author, in_time, seal};
 use super::recorder::{self, Earlier, row_of};
 use super::verify::{Seen, verify};
@@ -101,12 +101,16 @@ impl Job {
             return None;
         }
         let planned = flush.matched.unwrap_or(0);
+        // What a soft flush has dealt with is there still.
+        let soft = flush.resumed > 0 && flush.mode.window().is_some();
+        let undone = |scanned: &Surveyed| if soft { scanned.census.beyond } else { scanned.census.matched };
         match counted {
             // Keys have gone already, so it cannot be a plan again.
-            Ok(scanned) if flush.resumed > 0 && drifted(planned, scanned.census.matched) => {
+            Ok(scanned) if flush.resumed > 0 && drifted(planned, undone(&scanned)) => {
                 let detail = format!(
-                    "{} keys are in the scope now, far more than the {planned} of the plan, so it did not go on. Plan the same scope again.",
-                    scanned.census.matched
+                    "{} keys of the scope are to be dealt with now, far more than the {planned} of the plan, so it did not go on. Plan the same \
+                     scope again.",
+                    undone(&scanned)
                 );
                 let outcome = Outcome {
                     step: State::Starting.to(State::Failed),
@@ -118,7 +122,7 @@ impl Job {
                 self.end(&Answers::default(), None, outcome).await;
                 None
             }
-            Ok(scanned) if drifted(planned, scanned.census.matched) => {
+            Ok(scanned) if drifted(planned, undone(&scanned)) => {
                 let drawn = planning::draw(&self.app, flush, &self.scope, &self.target, &scanned, Some(planned)).await;
                 planning::write_plan(&self.app, flush, Transition::DRIFTED, &scanned, &drawn).await;
                 None
@@ -127,7 +131,7 @@ impl Job {
             Ok(scanned) => {
                 if flush.resumed > 0 {
                     let whole = (!flush.at_least).then_some(planned);
-                    ledger.limit(Earlier::of(flush).left_after(flush.cap.unwrap_or(0), whole, scanned.census.matched));
+                    ledger.limit(Earlier::of(flush).left_after(flush.cap.unwrap_or(0), whole, undone(&scanned)));
                 }
                 Some(scanned.felt)
             }
@@ -143,7 +147,10 @@ impl Job {
         let alive = Arc::new(AtomicBool::new(true));
         let beat =
             tokio::spawn(keep_leased(self.app.clone(), self.flush.id, self.flush.lease_epoch, Arc::clone(ledger), Arc::clone(&alive)));
-        let scanned = planning::scan(&self.app, &self.flush, &self.scope, &self.endpoint, true, true, &alive).await;
+        // The keys of a soft flush stay: those that an earlier run has dealt with are told by their expiry.
+        let beyond = self.flush.mode.window().filter(|_| self.flush.resumed > 0);
+        let looks = Looks { beyond: beyond.map(|window| Duration::from_millis(window.millis())), ..Looks::PLAN };
+        let scanned = planning::scan(&self.app, &self.flush, &self.scope, &self.endpoint, looks, &alive).await;
         alive.store(false, Ordering::Relaxed);
         beat.abort();
         scanned
@@ -215,7 +222,9 @@ impl Job {
         let permit = Arc::clone(&self.permit);
         let deed = match self.flush.mode {
             Mode::Flush => Some(Deed::Remove),
-            Mode::Soft(window) => Some(Deed::Expire { window, seed: self.flush.id.cast_unsigned() }),
+            Mode::Soft(window) => {
+                Some(Deed::Expire { window, seed: self.flush.id.cast_unsigned(), before: Earlier::of(&self.flush).met() })
+            }
             Mode::Version => None,
         };
         // The key that the plan named, which the start has found to be the configuration's still.
