@@ -25,6 +25,8 @@ pub struct Reach {
     pub keys: Option<u64>,
     /// Whether the flush identity may do more than flush, as its last self-check found.
     pub over_privileged: Option<bool>,
+    /// The oldest master's version, when it last answered.
+    pub version: Option<String>,
 }
 
 /// What is known of all targets, by name.
@@ -42,8 +44,7 @@ impl Monitor {
         let reach = all.entry(target.to_owned()).or_default();
         match found {
             Ok(keys) => {
-                *reach =
-                    Reach { away_since: None, why: None, seen_at: Some(now), keys: Some(*keys), over_privileged: reach.over_privileged };
+                (reach.away_since, reach.why, reach.seen_at, reach.keys) = (None, None, Some(now), Some(*keys));
             }
             Err(fault) => {
                 if reach.away_since.is_none() {
@@ -64,6 +65,10 @@ impl Monitor {
     pub fn note_privilege(&self, target: &str, over_privileged: bool) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).entry(target.to_owned()).or_default().over_privileged =
             Some(over_privileged);
+    }
+
+    fn note_version(&self, target: &str, version: Option<String>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(target.to_owned()).or_default().version = version;
     }
 
     /// Asks one target for ever, every master of it. Keeps its connections.
@@ -93,6 +98,7 @@ impl Monitor {
             });
             let found = match asked.await {
                 Ok(Ok((topology, keys))) => {
+                    self.note_version(&target, topology.oldest_version());
                     kept = Some(topology);
                     Ok(keys)
                 }

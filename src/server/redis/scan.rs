@@ -134,10 +134,9 @@ fn identity(topology: &mut Topology, db: i64) -> Result<Identity, Fault> {
         over_privileged |= master.link.is_over_privileged()?;
     }
     let masters = &topology.masters;
-    let age = |version: &str| version.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
     Ok(Identity {
         run_id: topology.fingerprint.clone(),
-        version: masters.iter().map(|master| &master.version).min_by_key(|version| age(version)).cloned().unwrap_or_default(),
+        version: topology.oldest_version().unwrap_or_default(),
         db,
         keys: masters.iter().map(|master| master.keys).sum(),
         over_privileged,

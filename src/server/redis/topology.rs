@@ -99,6 +99,12 @@ impl Endpoint {
 }
 
 impl Topology {
+    /// The version of the oldest server.
+    pub fn oldest_version(&self) -> Option<String> {
+        let age = |version: &str| version.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
+        self.masters.iter().map(|master| &master.version).min_by_key(|version| age(version)).cloned()
+    }
+
     fn of_one(master: Master) -> Self {
         Self { fingerprint: master.run_id.clone(), masters: vec![master], settled: true }
     }

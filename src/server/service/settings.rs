@@ -1,5 +1,6 @@
 //! The settings' read model: the configuration in force as it was parsed, without its secrets, and what is known of how it came to be.
 
+use super::flush::mending;
 use super::quality;
 use crate::domain::audit::Code;
 use crate::domain::flush::BrakeLimits;
@@ -38,6 +39,8 @@ pub struct SettingsPage {
 pub struct Shortcoming {
     pub what: String,
     pub mend: String,
+    /// What to type for it.
+    pub command: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,21 +108,25 @@ pub async fn load(app: &AppState) -> Result<SettingsPage, Error> {
             what: format!(
                 "The audit is not separated: the server's Postgres role {why}, and so could switch off what protects the record."
             ),
-            mend: "`stalewatch migrate --roles` separates it.".to_owned(),
+            mend: "This separates it:".to_owned(),
+            command: Some("stalewatch migrate --roles".to_owned()),
         });
     }
     for target in config.targets.iter().filter(|target| is_over(&target.name)) {
         shortcomings.push(Shortcoming {
             what: format!("The flush identity of {} may do more than flush.", target.name),
-            mend: match &target.flush {
-                Some(login) => {
-                    format!("Take from the Redis user {} what it does not need; a plan of this target names the line.", login.user)
+            mend: match (&target.flush, app.flushes.monitor().of(&target.name).version) {
+                (Some(_), Some(_)) => "This takes from it what it does not need:".to_owned(),
+                (Some(login), None) => format!("Take from the Redis user {} what it does not need.", login.user),
+                (None, Some(_)) => {
+                    "Declare flush = { user, password_file } with a Redis user of its own. This makes one; put a password in:".to_owned()
                 }
-                None => "Declare flush = { user, password_file } with a Redis user that may only scan and unlink.".to_owned(),
+                (None, None) => "Declare flush = { user, password_file } with a Redis user that may only scan and unlink.".to_owned(),
             },
+            command: app.flushes.monitor().of(&target.name).version.map(|version| mending(&config, target, &version)),
         });
     }
-    shortcomings.extend(config.warnings.iter().map(|warning| Shortcoming { what: warning.clone(), mend: String::new() }));
+    shortcomings.extend(config.warnings.iter().map(|warning| Shortcoming { what: warning.clone(), mend: String::new(), command: None }));
     Ok(SettingsPage {
         as_of: app.clock.now(),
         file: config.file.clone(),

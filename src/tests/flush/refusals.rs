@@ -1,12 +1,14 @@
 //! What is refused, how it is said, and that it changes nothing.
 
 use super::approval::refusals;
-use super::{REASON, ask, config, confirm, fill, key_count, led_to, planned, wait_for};
+use super::{REASON, ask, config, config_text, confirm, fill, key_count, led_to, planned, wait_for};
 use crate::support::{TestApp, TestRedis, attribute, data};
 use chrono::{DateTime, TimeDelta};
 use reqwest::StatusCode;
 use stalewatch::domain::operator::Role;
 use stalewatch::server::clock::Clock;
+use stalewatch::server::config::{Config, Environment};
+use std::io::Write as _;
 
 async fn small(extra: &str, clock: Clock) -> (TestRedis, TestApp) {
     let redis = TestRedis::new().await;
@@ -180,4 +182,26 @@ async fn without_postgres_nothing_is_removed() {
     }
     wait_for(&operator, &path, &["completed"]).await;
     assert_eq!(key_count(&redis).await, 1);
+}
+
+/// Whoever reads flushes too: that is said on the settings page, with the line for this very Redis that mends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_may_do_more_is_told_with_what_mends_it() {
+    let redis = TestRedis::new().await;
+    let text = config_text(&redis.url, &redis.flush, "");
+    let own = text.lines().filter(|line| !line.starts_with("flush = ")).collect::<Vec<_>>().join("\n");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(own.as_bytes()).unwrap();
+    let app = TestApp::with(Config::load(Some(file.path()), &Environment::default()).unwrap(), Clock::system()).await;
+    stalewatch::server::service::flush::watch_targets(&app.app);
+    fill(&redis, [b"cart:7:1".to_vec()]).await;
+    let operator = app.signed_in(Role::Operator).await;
+    planned(&operator, "cart:7:", "fast").await;
+    let admin = app.signed_in(Role::Admin).await;
+    let line = "ACL SETUSER sw_flush reset on &gt;SECRET ~user:* resetchannels -@all +ping";
+    let begun = std::time::Instant::now();
+    while !admin.get("/settings").await.body.contains(line) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{}", admin.get("/settings").await.body);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -75,7 +75,13 @@ fn shortcomings(model: &SettingsPage) -> Option<AnyView> {
     let items: Vec<AnyView> = model
         .shortcomings
         .iter()
-        .map(|one| view! { <li>{one.what.clone()}" "<span class="quiet">{one.mend.clone()}</span></li> }.into_any())
+        .map(|one| {
+            view! { <li>
+                {one.what.clone()}" "<span class="quiet">{one.mend.clone()}</span>
+                {one.command.as_deref().map(command)}
+            </li> }
+            .into_any()
+        })
         .collect();
     (!items.is_empty()).then(|| notice(Tone::Warn, Glyph::Risk, view! { <b>"Not as it should be"</b><ul class="plain">{items}</ul> }))
 }

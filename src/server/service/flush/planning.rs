@@ -3,13 +3,14 @@
 use super::brake::ms;
 use super::facts::{Facts, FactsNode, summed_up};
 use super::record::{Told, author, in_time, seal};
+use super::targets::mending;
 use super::{judge, modes};
 use crate::domain::audit::{Actor, Code};
 use crate::domain::flush::{Mode, PLAN_LIVES, SAMPLE_KEYS, Transition, WideFacts, WideReason, Window, wide_reasons};
 use crate::domain::policy::Tier;
 use crate::domain::prefix::{Scope, ScopeKind};
 use crate::server::config::Target;
-use crate::server::redis::{Bystanders, Endpoint, Fault, Survey, Surveyed, acl_line, survey};
+use crate::server::redis::{Bystanders, Endpoint, Fault, Survey, Surveyed, survey};
 use crate::server::state::AppState;
 use crate::server::store::flushes::{self, Flush, Found};
 use serde_json::json;
@@ -161,19 +162,7 @@ pub(super) async fn draw(
         bystander_ms: felt.map(ms),
         // one scan to remove, one to verify, and about a microsecond for each key
         estimated_ms: scan_ms * 2 + census.matched / 1_000,
-        over_privileged: identity.over_privileged.then(|| {
-            let mut first: Vec<Vec<u8>> = registered.iter().map(|prefix| prefix.template.first_segment().to_vec()).collect();
-            first.sort();
-            first.dedup();
-            let generations: Vec<&str> = registered.iter().filter_map(|prefix| prefix.generation_key.as_deref()).collect();
-            acl_line(
-                &identity.version,
-                target.flush.as_ref().map_or("sw_flush", |identity| &identity.user),
-                &first,
-                target.delimiter,
-                &generations,
-            )
-        }),
+        over_privileged: identity.over_privileged.then(|| mending(&config, target, &identity.version)),
         has_generation: modes::generation_key(&config, &target.name, &flush.scope, flush.scope_kind).is_some(),
         generation_key: (flush.mode == Mode::Version)
             .then(|| modes::generation_key(&config, &target.name, &flush.scope, flush.scope_kind))

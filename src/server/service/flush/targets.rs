@@ -1,7 +1,7 @@
 //! From a configured target to its Redis.
 
-use crate::server::config::{Location, Login, Secret, Target, Tls};
-use crate::server::redis::{Certificates, Endpoint, Fault};
+use crate::server::config::{Config, Location, Login, Secret, Target, Tls};
+use crate::server::redis::{Certificates, Endpoint, Fault, acl_line};
 use crate::server::state::AppState;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +39,16 @@ fn as_login(place: Endpoint, login: Option<&Login>) -> Endpoint {
         Some(login) => place.as_user(&login.user, login.password.expose()),
         None => place,
     }
+}
+
+/// The line that gives the flush identity of a target what it needs and nothing more, on a Redis of this version.
+pub fn mending(config: &Config, target: &Target, version: &str) -> String {
+    let registered: Vec<_> = config.prefixes_of(&target.name).collect();
+    let mut first: Vec<Vec<u8>> = registered.iter().map(|prefix| prefix.template.first_segment().to_vec()).collect();
+    first.sort();
+    first.dedup();
+    let generations: Vec<&str> = registered.iter().filter_map(|prefix| prefix.generation_key.as_deref()).collect();
+    acl_line(version, target.flush.as_ref().map_or("sw_flush", |identity| &identity.user), &first, target.delimiter, &generations)
 }
 
 /// What decides where a target is and as whom it is asked.
