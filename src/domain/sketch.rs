@@ -3,7 +3,6 @@
 //! Buckets have fixed bounds that are computed once, in integers, so sketches never collapse: merging is adding counts, and a recount from raw
 //! events gives equal buckets. A duration is clamped to 1 hour; zero has a bucket of its own; count and sum are exact.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Longest duration that is told apart: an hour, in microseconds.
@@ -41,7 +40,8 @@ pub struct NoSketch;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sketch {
     zero: u64,
-    counts: BTreeMap<u16, u64>,
+    /// (bucket, how many), by ascending bucket.
+    counts: Vec<(u16, u64)>,
     count: u64,
     sum_us: u64,
 }
@@ -57,7 +57,7 @@ impl Sketch {
         if duration_us == 0 {
             self.zero += 1;
         } else {
-            *self.counts.entry(bucket_of(duration_us)).or_default() += 1;
+            self.add(0, bucket_of(duration_us), 1);
         }
         self.count += 1;
         self.sum_us += duration_us;
@@ -66,11 +66,24 @@ impl Sketch {
     /// Adds everything the other has seen. Exact: the result is as if all had been recorded here.
     pub fn merge(&mut self, other: &Self) {
         self.zero += other.zero;
-        for (&bucket, &count) in &other.counts {
-            *self.counts.entry(bucket).or_default() += count;
+        let mut at = 0;
+        for &(bucket, count) in &other.counts {
+            at = self.add(at, bucket, count);
         }
         self.count += other.count;
         self.sum_us += other.sum_us;
+    }
+
+    /// Adds to a bucket that lies at `from` or after it; gives its place.
+    fn add(&mut self, from: usize, bucket: u16, count: u64) -> usize {
+        // What is merged has much the same buckets, so the next one is near.
+        let near = self.counts[from..].iter().take(8).position(|(held, _)| *held >= bucket);
+        let at = from + near.unwrap_or_else(|| self.counts[from..].partition_point(|(held, _)| *held < bucket));
+        match self.counts.get_mut(at) {
+            Some((held, sum)) if *held == bucket => *sum += count,
+            _ => self.counts.insert(at, (bucket, count)),
+        }
+        at
     }
 
     /// The duration of rank ⌈q·n⌉ (at least 1) in ascending order, within 1 %; `None` without any.
@@ -90,7 +103,7 @@ impl Sketch {
         if rank <= seen {
             return Some(0);
         }
-        for (&bucket, &count) in &self.counts {
+        for &(bucket, count) in &self.counts {
             seen += count;
             if rank <= seen {
                 return BOUNDS.get(usize::from(bucket)).map(|bound| bound.value);
@@ -121,7 +134,7 @@ impl Sketch {
         push(&mut bytes, self.sum_us);
         push(&mut bytes, self.counts.len() as u64);
         let mut before = 0;
-        for (&bucket, &count) in &self.counts {
+        for &(bucket, count) in &self.counts {
             push(&mut bytes, u64::from(bucket - before));
             push(&mut bytes, count);
             before = bucket;
@@ -131,12 +144,26 @@ impl Sketch {
 
     /// Reads the stored form. Anything that [`Sketch::to_bytes`] cannot have written is refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NoSketch> {
+        let mut sketch = Self::default();
+        sketch.merge_bytes(bytes)?;
+        Ok(sketch)
+    }
+
+    /// The sum of a stored form, which is near its beginning.
+    pub fn sum_us_of(bytes: &[u8]) -> Result<u64, NoSketch> {
+        let (&VERSION, mut rest) = bytes.split_first().ok_or(NoSketch)? else { return Err(NoSketch) };
+        take(&mut rest)?;
+        take(&mut rest)
+    }
+
+    /// Adds a stored form, as [`Sketch::merge`] adds what it was made of. Where it is refused, a part of it may have been added.
+    pub fn merge_bytes(&mut self, bytes: &[u8]) -> Result<(), NoSketch> {
         let (&VERSION, mut rest) = bytes.split_first().ok_or(NoSketch)? else { return Err(NoSketch) };
         let zero = take(&mut rest)?;
         let sum_us = take(&mut rest)?;
         let buckets = take(&mut rest)?;
-        let mut sketch = Self { zero, count: zero, sum_us, counts: BTreeMap::new() };
-        let mut bucket: u64 = 0;
+        let mut added = zero;
+        let (mut bucket, mut at) = (0_u64, 0);
         for nth in 0..buckets {
             let distance = take(&mut rest)?;
             let count = take(&mut rest)?;
@@ -144,10 +171,16 @@ impl Sketch {
             if count == 0 || (nth > 0 && distance == 0) {
                 return Err(NoSketch);
             }
-            sketch.count = sketch.count.checked_add(count).ok_or(NoSketch)?;
-            sketch.counts.insert(u16::try_from(bucket).map_err(|_| NoSketch)?, count);
+            added = added.checked_add(count).ok_or(NoSketch)?;
+            at = self.add(at, u16::try_from(bucket).map_err(|_| NoSketch)?, count);
         }
-        if rest.is_empty() { Ok(sketch) } else { Err(NoSketch) }
+        if !rest.is_empty() {
+            return Err(NoSketch);
+        }
+        self.zero += zero;
+        self.count += added;
+        self.sum_us += sum_us;
+        Ok(())
     }
 }
 
@@ -266,12 +299,16 @@ mod tests {
             let mut merged = sketch_of(&a);
             merged.merge(&sketch_of(&b));
             prop_assert_eq!(merged.sum_us(), a.iter().chain(&b).sum::<u64>());
+            let mut read = sketch_of(&a);
+            read.merge_bytes(&sketch_of(&b).to_bytes()).unwrap();
+            prop_assert_eq!(&read, &merged);
             prop_assert_eq!(merged, sketch_of(&[a, b].concat()));
         }
 
         #[test]
         fn the_stored_form_reads_back(samples in prop::collection::vec(duration(), 0..200)) {
             let sketch = sketch_of(&samples);
+            prop_assert_eq!(Sketch::sum_us_of(&sketch.to_bytes()), Ok(sketch.sum_us()));
             prop_assert_eq!(Sketch::from_bytes(&sketch.to_bytes()), Ok(sketch));
         }
 

@@ -10,6 +10,7 @@ use crate::server::config::Config;
 use crate::server::ingest::{Ingest, Registry};
 use crate::server::service::accounts::Access;
 use crate::server::service::audit::Anchoring;
+use crate::server::service::cells::Cells;
 use crate::server::service::demo::Switchboard;
 use crate::server::service::flush::Flushes;
 use crate::server::service::overview::Overview;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub flushes: Flushes,
     /// Tokens that were valid a moment ago.
     pub tokens: RememberedTokens,
+    /// The figures that pages are drawn from.
+    pub cells: Cells,
     /// The way in for events.
     pub ingest: Ingest,
     /// The data-quality strip as it was last known, for the time that Postgres is away.
@@ -74,6 +77,7 @@ impl AppState {
             clock,
             pools,
             access: Access::default(),
+            cells: Cells::default(),
             anchoring: Anchoring::default(),
             last_known: LastKnown::default(),
             overviews: Remembered::default(),

@@ -318,11 +318,11 @@ async fn each_unique_key_holds_its_tables_distribution_column_and_nothing_needs_
         "raw" | "sources" | "intake" => "source_id",
         "deltas" | "cells" | "prefixes" | "read_paths" => "prefix_id",
         "targets" | "gaps" => "target_id",
-        "leases" => "name",
+        "leases" | "folds" => "name",
         "heartbeats" => "writer",
         other => panic!("{other}: name its distribution column here"),
     };
-    assert!(keys.len() >= 11, "{keys:?}");
+    assert!(keys.len() >= 12, "{keys:?}");
     for (table, columns) in &keys {
         assert!(columns.iter().any(|name| name == column(table)), "{table}: {columns:?}");
     }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod cells;
 mod demo;
 mod doors;
 mod first_run;

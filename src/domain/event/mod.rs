@@ -5,6 +5,7 @@ mod base64;
 mod check;
 mod code;
 mod loose;
+pub mod packed;
 pub mod tally;
 
 pub use check::{Ages, check};

@@ -183,33 +183,40 @@ impl Breakdown {
 
     /// `None` where the bytes were not written by [`Breakdown::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (&1, mut rest) = bytes.split_first()? else { return None };
         let mut breakdown = Breakdown::default();
-        for count in &mut breakdown.failures {
-            *count = take(&mut rest)?;
-        }
-        let samples = |rest: &mut &[u8]| -> Option<ByDelay> {
-            let mut delays = [Rate::default(); DELAYS];
-            for one in &mut delays {
-                *one = {
-                    let n = take(rest)?;
-                    Rate::new(take(rest)?, n)
-                };
+        breakdown.merge_bytes(bytes)?;
+        Some(breakdown)
+    }
+
+    /// Adds a stored form, as [`Breakdown::merge`] adds what it was made of. Where it is refused, a part of it may have been added.
+    pub fn merge_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        let (&1, mut rest) = bytes.split_first()? else { return None };
+        let samples = |rest: &mut &[u8], sums: &mut ByDelay| -> Option<()> {
+            for sum in sums {
+                let n = take(rest)?;
+                *sum = *sum + Rate::new(take(rest)?, n);
             }
-            Some(delays)
+            Some(())
         };
-        breakdown.delays = samples(&mut rest)?;
+        for sum in &mut self.failures {
+            *sum += take(&mut rest)?;
+        }
+        samples(&mut rest, &mut self.delays)?;
         for _ in 0..take(&mut rest)? {
             let length = usize::try_from(take(&mut rest)?).ok()?;
             let (path, after) = rest.split_at_checked(length)?;
             rest = after;
-            breakdown.paths.insert(std::str::from_utf8(path).ok()?.into(), samples(&mut rest)?);
+            let path = std::str::from_utf8(path).ok()?;
+            match self.paths.get_mut(path) {
+                Some(sums) => samples(&mut rest, sums)?,
+                None => samples(&mut rest, self.paths.entry(path.into()).or_default())?,
+            }
         }
-        rest.is_empty().then_some(breakdown)
+        rest.is_empty().then_some(())
     }
 }
 
-fn number(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -217,7 +224,7 @@ fn number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value.to_le_bytes()[0]);
 }
 
-fn take(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, after) = rest.split_first()?;
@@ -231,11 +238,11 @@ fn take(rest: &mut &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn measures() -> impl Strategy<Value = Measure> {
+    pub fn measures() -> impl Strategy<Value = Measure> {
         let count = || proptest::option::of(0..1_000_000_000u32);
         prop_oneof![
             (count(), count(), count(), count()).prop_map(|(hits, misses, stale_served, errors)| Measure::Access {

@@ -61,8 +61,9 @@ pub struct Threshold {
 pub async fn list(State(app): State<AppState>) -> Response {
     let config = app.config();
     let stands = async {
+        let view = app.cells.view(&app).await?;
         let mut conn = app.pools.events_read.acquire().await?;
-        standing::list(&mut conn, &config, app.clock.now(), &subjects(&config)).await
+        standing::list(&view, &mut conn, &config, app.clock.now(), &subjects(&config)).await
     };
     match stands.await {
         Ok(stands) => Json(Answer { prefixes: stands.iter().map(|stand| entry(&config, stand)).collect() }).into_response(),

@@ -11,6 +11,8 @@ const NOTE: Duration = Duration::from_secs(2);
 const TRY: Duration = Duration::from_millis(500);
 const FOLD: Duration = Duration::from_secs(10);
 const KEEP: Duration = Duration::from_mins(10);
+/// How often figures in memory catch up, also where nobody looks.
+const CATCH_UP: Duration = Duration::from_mins(1);
 
 pub(super) fn start(jobs: &Jobs, app: &AppState) {
     let once = std::sync::Arc::new(tokio::sync::OnceCell::new());
@@ -23,6 +25,7 @@ pub(super) fn start(jobs: &Jobs, app: &AppState) {
     });
     every(jobs, app, "events.try_again", TRY, |app| async move { app.ingest.try_again().await });
     every(jobs, app, "events.fold", FOLD, |app| async move { rollups::compact(&app).await.map(drop) });
+    every(jobs, app, "events.catch_up", CATCH_UP, |app| async move { app.cells.view(&app).await.map(drop) });
     every(jobs, app, "events.keep", KEEP, |app| async move { rollups::keep(&app).await });
 }
 

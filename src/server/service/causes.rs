@@ -1,6 +1,7 @@
 //! What stands behind a prefix that is outside: since when, which deploy came before, which declared writes must invalidate it. And the marks
 //! that charts carry.
 
+use super::cells::View;
 use super::figures::{Breach, DeclaredWrite, LastInvalidation, Mark, MarkKind, Metric, Why};
 use super::series::{Subject, Tracks, tracks};
 use super::sight::Sight;
@@ -33,6 +34,7 @@ const CALM_TAIL: usize = 3;
 
 /// Says since when breaches are over, without a break: to the minute where minutes are kept, else about the cell in which it began.
 pub async fn find_since(
+    view: &View,
     conn: &mut PgConnection,
     config: &Config,
     now: DateTime<Utc>,
@@ -48,7 +50,7 @@ pub async fn find_since(
         let length = tier.seconds();
         let segment = Segment { tier, from: floor(now - back, length), to: ceil(now, length) };
         let steps = usize::try_from((segment.to - segment.from).num_seconds() / length).unwrap_or(0);
-        let read = tracks(&mut *conn, &ids, &[segment], segment.from, length).await?;
+        let read = tracks(view, &mut *conn, &ids, &[segment], segment.from, length).await?;
         for (row, (subject, breaches)) in rows.iter_mut().enumerate() {
             let Some(track) = read.get(&subject.id) else { continue };
             let buckets = buckets_of(config.prefix(&subject.target, &subject.name));

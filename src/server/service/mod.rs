@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod causes;
+pub mod cells;
 pub mod configuration;
 pub mod contracts;
 pub mod demo;

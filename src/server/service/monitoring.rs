@@ -40,8 +40,9 @@ const FLUSHES: TimeDelta = TimeDelta::days(1);
 
 pub async fn load(app: &AppState) -> Result<Vec<Family>, sqlx::Error> {
     let (config, now) = (app.config(), app.clock.now());
+    let view = app.cells.view(app).await?;
     let mut conn = app.pools.events_read.acquire().await?;
-    let stands = standing::list(&mut conn, &config, now, &subjects(&config)).await?;
+    let stands = standing::list(&view, &mut conn, &config, now, &subjects(&config)).await?;
     let mut outside = Vec::new();
     for stand in &stands {
         let Some(assessment) = &stand.assessment else { continue };

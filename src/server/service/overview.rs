@@ -95,10 +95,11 @@ async fn read(app: &AppState, range: &Range, sight: Sight) -> Result<Overview, E
     let subjects = subjects(&config);
     let ids: Vec<i64> = subjects.iter().map(|subject| subject.id).collect();
     let (steps, tier) = spark_steps(range);
+    let view = app.cells.view(app).await?;
     let mut conn = app.pools.events_read.acquire().await?;
-    let stands = standing::list(&mut conn, &config, now, &subjects).await?;
+    let stands = standing::list(&view, &mut conn, &config, now, &subjects).await?;
     let segment = Segment { tier, from: steps.from, to: steps.to() };
-    let mut found = tracks(&mut conn, &ids, &[segment], steps.from, steps.step_s).await?;
+    let mut found = tracks(&view, &mut conn, &ids, &[segment], steps.from, steps.step_s).await?;
     let mut breaches: Vec<(Subject, Vec<Breach>)> = stands
         .iter()
         .map(|stand| {
@@ -106,7 +107,7 @@ async fn read(app: &AppState, range: &Range, sight: Sight) -> Result<Overview, E
             (stand.subject.clone(), prefix.map(|prefix| stand.breaches(prefix)).unwrap_or_default())
         })
         .collect();
-    causes::find_since(&mut conn, &config, now, &mut breaches).await?;
+    causes::find_since(&view, &mut conn, &config, now, &mut breaches).await?;
     let targets: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
     let notes = causes::notes(&mut conn, &config, &targets, range.from, now).await?;
     let gaps = quality::list_gaps(&mut conn, range.from, range.to).await?;
@@ -156,8 +157,8 @@ fn place(row: &Row) -> u8 {
 /// Whether no flush may touch any key of this prefix.
 pub fn is_protected(config: &Config, prefix: &Prefix) -> bool {
     let Some(target) = config.target(&prefix.target) else { return false };
-    let families = config.families_of(&target.name);
-    Scope::parse(prefix.name(), Some(ScopeKind::Template), target.delimiter, families.templates())
+    let own = std::slice::from_ref(&prefix.template);
+    Scope::parse(prefix.name(), Some(ScopeKind::Template), target.delimiter, own)
         .is_ok_and(|scope| target.protected.iter().any(|protected| scope.may_contain_under(protected)))
 }
 

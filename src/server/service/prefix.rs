@@ -1,11 +1,13 @@
 //! The prefix page's read model.
 
 use super::causes;
+use super::cells::View;
 use super::figures::{Breach, DeclaredWrite, Gap, Mark, MetricChart, Point, RateFigure, Series, Standing, Why};
 use super::overview::{figure, is_protected};
 use super::series::{Line, Steps, Tracks, find_subject, gaps, tracks};
 use super::sight::Sight;
 use super::standing::{self, Stand, buckets_of, classes};
+use crate::domain::event::packed::Damaged;
 use crate::domain::event::tally::ByDelay;
 use crate::domain::event::{ErrorClass, Method, Origin};
 use crate::domain::figure::{Figure, Value};
@@ -195,15 +197,17 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
     let prefix = if subject.registered { config.prefix(&subject.target, &subject.name) } else { None };
     let steps = Steps::covering(range.from, range.to, range.step_s());
     let tier = Tier::of_step(steps.step_s).unwrap_or(Tier::Day);
+    let view = app.cells.view(app).await?;
     let mut conn = app.pools.events_read.acquire().await?;
-    let stand = standing::list(&mut conn, &config, now, std::slice::from_ref(&subject)).await?.pop();
+    let stand = standing::list(&view, &mut conn, &config, now, std::slice::from_ref(&subject)).await?.pop();
     let segment = Segment { tier, from: steps.from, to: steps.to() };
-    let figures = tracks(&mut conn, &[subject.id], &[segment], steps.from, steps.step_s).await?.remove(&subject.id).unwrap_or_default();
+    let figures =
+        tracks(&view, &mut conn, &[subject.id], &[segment], steps.from, steps.step_s).await?.remove(&subject.id).unwrap_or_default();
     let found = stand.as_ref().zip(prefix).map(|(stand, prefix)| stand.breaches(prefix)).unwrap_or_default();
     let mut breaches = vec![(subject.clone(), found)];
-    causes::find_since(&mut conn, &config, now, &mut breaches).await?;
+    causes::find_since(&view, &mut conn, &config, now, &mut breaches).await?;
     let breaches = breaches.pop().map(|(_, breaches)| breaches).unwrap_or_default();
-    let cost_rank = if subject.registered { rank_by_cost(&mut conn, &config, steps, tier, subject.id).await? } else { None };
+    let cost_rank = if subject.registered { rank_by_cost(&view, &mut conn, &config, steps, tier, subject.id).await? } else { None };
     let notes = causes::notes(&mut conn, &config, &[&subject.target], range.from, now).await?;
     let gaps = gaps(&mut conn, &subject.target, range.from, range.to).await?;
     let failed = lists::list_failed(&mut conn, subject.id, range.from, range.to, LATEST).await?;
@@ -323,6 +327,7 @@ pub async fn load_events(
 
 /// The prefix's place among all registered ones by what their rebuilds cost in the range, and of how many that is known.
 async fn rank_by_cost(
+    view: &View,
     conn: &mut PgConnection,
     config: &Config,
     steps: Steps,
@@ -332,12 +337,14 @@ async fn rank_by_cost(
     let registered: Vec<i64> = config.prefixes.iter().map(|prefix| prefix_id(&prefix.target, prefix.name())).collect();
     // One step of the whole range, from as few cells as make it up.
     let segments = cover(steps.from, steps.to(), tier, Tier::Day);
-    let read = tracks(conn, &registered, &segments, steps.from, steps.seconds().max(1)).await?;
-    let costs: Vec<(i64, u64)> = read
-        .iter()
-        .filter_map(|(id, track)| Some((*id, track.shown(Figure::Cost, &[])?.rebuild.sum_us())))
-        .filter(|(_, sum)| *sum > 0)
-        .collect();
+    let mut costs: Vec<(i64, u64)> = if view.covers(&segments) {
+        let costs = registered.iter().map(|&id| Ok((id, view.rebuild_us(id, &segments)?)));
+        costs.collect::<Result<_, Damaged>>().map_err(|damaged| sqlx::Error::Decode(Box::new(damaged)))?
+    } else {
+        let read = tracks(view, conn, &registered, &segments, steps.from, steps.seconds().max(1)).await?;
+        read.iter().filter_map(|(id, track)| Some((*id, track.shown(Figure::Cost, &[])?.rebuild.sum_us()))).collect()
+    };
+    costs.retain(|(_, sum)| *sum > 0);
     let own = costs.iter().find(|(of, _)| *of == id).map(|(_, sum)| *sum);
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Ok(own.map(|own| (number(1 + costs.iter().filter(|(_, sum)| *sum > own).count()), number(costs.len()))))

@@ -1,5 +1,6 @@
 //! Where prefixes stand: what was seen in their last 15 minutes and what is left of their budget, whatever range a page shows.
 
+use super::cells::View;
 use super::figures::{Breach, Metric, Standing};
 use super::series::{Subject, Tracks, tracks};
 use crate::domain::event::ErrorClass;
@@ -90,17 +91,33 @@ pub fn classes(tally: &Tally) -> Vec<(String, u64)> {
     classes
 }
 
-/// Where all the given prefixes stand, in their order. Three statements, however many there are.
-pub async fn list(conn: &mut PgConnection, config: &Config, now: DateTime<Utc>, subjects: &[Subject]) -> Result<Vec<Stand>, sqlx::Error> {
+/// Where all the given prefixes stand, in their order: from memory where it is there, else by a statement each.
+pub async fn list(
+    view: &View,
+    conn: &mut PgConnection,
+    config: &Config,
+    now: DateTime<Utc>,
+    subjects: &[Subject],
+) -> Result<Vec<Stand>, sqlx::Error> {
     let ids: Vec<i64> = subjects.iter().map(|subject| subject.id).collect();
     let window = Segment { tier: Tier::Minute, from: floor(now - WINDOW, 60), to: ceil(now, 60) };
-    let recent = tracks(&mut *conn, &ids, &[window], window.from, 86_400).await?;
+    let recent = tracks(view, &mut *conn, &ids, &[window], window.from, 86_400).await?;
     let week = cover(floor(now - BUDGET_WINDOW, 3_600), ceil(now, 86_400), Tier::Hour, Tier::Day);
     let mut budgets: BTreeMap<i64, Tracks> = BTreeMap::new();
-    for figures in rollups::read_stale(&mut *conn, &ids, &week).await? {
-        budgets.entry(figures.prefix_id).or_default().add(figures.origin, figures.step, figures.tally);
+    if view.covers(&week) {
+        for &id in &ids {
+            budgets.insert(id, view.samples(id, &week).map_err(|damaged| sqlx::Error::Decode(Box::new(damaged)))?);
+        }
+    } else {
+        for figures in rollups::read_stale(&mut *conn, &ids, &week).await? {
+            budgets.entry(figures.prefix_id).or_default().add(figures.origin, figures.step, figures.tally);
+        }
     }
-    let last: BTreeMap<i64, DateTime<Utc>> = rollups::list_last_events(conn, &ids).await?.into_iter().collect();
+    let last: BTreeMap<i64, DateTime<Utc>> = if view.knows(Tier::Day) {
+        ids.iter().filter_map(|&id| Some((id, view.last_event_at(id)?))).collect()
+    } else {
+        rollups::list_last_events(conn, &ids).await?.into_iter().collect()
+    };
     let nothing = Tracks::default();
     Ok(subjects
         .iter()

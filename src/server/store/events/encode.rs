@@ -1,7 +1,7 @@
 //! Rows in Postgres' binary COPY format. A request's rows are encoded where it is handled, so that the writer only joins bytes.
 
 /// Microseconds between 1970 and 2000, where Postgres' clock begins.
-const EPOCH_US: i64 = 946_684_800_000_000;
+pub(super) const EPOCH_US: i64 = 946_684_800_000_000;
 /// The same in days.
 const EPOCH_DAYS: i64 = 10_957;
 const DAY_US: i64 = 86_400_000_000;

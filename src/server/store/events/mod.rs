@@ -1,6 +1,7 @@
 //! All SQL of the events schema: the registry, raw events, rollups and how far they can be trusted. May live in another database than the control
 //! tables, so nothing here joins them.
 
+pub mod copied;
 pub mod encode;
 pub mod lately;
 pub mod lists;

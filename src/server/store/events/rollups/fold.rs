@@ -48,6 +48,9 @@ pub async fn fold(conn: &mut PgConnection, lease: (&str, i64, i64), before: Date
         }
     }
     take_cells(&mut tx, &mut cells).await?;
+    let number = sqlx::query_scalar!("UPDATE events.folds SET number = number + 1 WHERE name = 'cells' RETURNING number")
+        .fetch_one(&mut *tx)
+        .await?;
     let mut encoded = Vec::with_capacity(cells.len() * 200);
     for ((prefix_id, tier, bucket_s, origin), tally) in &cells {
         let mut row = RowWriter::begin(&mut encoded, CELL_FIELDS);
@@ -56,6 +59,7 @@ pub async fn fold(conn: &mut PgConnection, lease: (&str, i64, i64), before: Date
         row.timestamptz(Some(bucket_s * 1_000_000));
         row.smallint(Some(*origin));
         encode(&mut row, tally);
+        row.bigint(Some(number));
     }
     copy(&mut tx, &format!("COPY events.cells ({CELL_COLUMNS}) FROM STDIN (FORMAT binary)"), std::iter::once(encoded.as_slice())).await?;
     tx.commit().await?;

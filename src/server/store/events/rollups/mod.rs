@@ -1,9 +1,11 @@
 //! Deltas and cells: writing the figures of a batch, folding closed minutes, reading figures of any span.
 
+mod changes;
 mod fold;
 mod read;
 mod recount;
 
+pub use changes::{Cell, find_fold, list_cells, list_changed, list_deltas};
 pub use fold::{Folded, fold};
 pub use read::{Figures, Segment, Span, cover, delete_expired, list_last_events, read, read_minutes, read_stale};
 pub use recount::{Difference, recount};
@@ -66,8 +68,8 @@ const DELTA_COLUMNS: &str = "prefix_id, bucket, origin, writer, seq, last_at, hi
     rebuilds, rebuild_errors, rebuild_timeouts, rebuild_sketch, invalidations, invalidation_errors, stale_samples, breakdown";
 const DELTA_FIELDS: i16 = 20;
 const CELL_COLUMNS: &str = "prefix_id, tier, bucket, origin, last_at, hits, misses, stale_served, access_errors, rated_reads, rated_misses, \
-    rebuilds, rebuild_errors, rebuild_timeouts, rebuild_sketch, invalidations, invalidation_errors, stale_samples, breakdown";
-const CELL_FIELDS: i16 = 19;
+    rebuilds, rebuild_errors, rebuild_timeouts, rebuild_sketch, invalidations, invalidation_errors, stale_samples, breakdown, fold";
+const CELL_FIELDS: i16 = 20;
 
 /// The figures of one row, as the columns from `last_at` on; `last_at` in microseconds since 1970.
 fn decode(row: &PgRow) -> Result<Tally, sqlx::Error> {
@@ -93,12 +95,10 @@ fn decode(row: &PgRow) -> Result<Tally, sqlx::Error> {
         breakdown: Breakdown::default(),
     };
     for bytes in row.try_get::<Option<Vec<Vec<u8>>>, _>("sketches")?.unwrap_or_default() {
-        let sketch = Sketch::from_bytes(&bytes).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
-        tally.rebuild.merge(&sketch);
+        tally.rebuild.merge_bytes(&bytes).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
     }
     for bytes in row.try_get::<Option<Vec<Vec<u8>>>, _>("breakdowns")?.unwrap_or_default() {
-        let breakdown = Breakdown::from_bytes(&bytes).ok_or_else(|| sqlx::Error::Decode("breakdown is not one of ours".into()))?;
-        tally.breakdown.merge(&breakdown);
+        tally.breakdown.merge_bytes(&bytes).ok_or_else(|| sqlx::Error::Decode("breakdown is not one of ours".into()))?;
     }
     Ok(tally)
 }

@@ -2,7 +2,7 @@
 
 use super::{SUMMED, Tier, decode};
 use crate::domain::event::Origin;
-use crate::domain::event::tally::{Breakdown, Tally};
+use crate::domain::event::tally::Tally;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
@@ -157,15 +157,14 @@ pub async fn read_stale(conn: &mut PgConnection, prefix_ids: &[i64], segments: &
         .map(|row| {
             let mut tally = Tally { stale_samples: u64::try_from(row.samples).unwrap_or(0), ..Tally::default() };
             for bytes in &row.breakdowns {
-                let breakdown = Breakdown::from_bytes(bytes).ok_or_else(|| sqlx::Error::Decode("breakdown is not one of ours".into()))?;
-                tally.breakdown.merge(&breakdown);
+                tally.breakdown.merge_bytes(bytes).ok_or_else(|| sqlx::Error::Decode("breakdown is not one of ours".into()))?;
             }
             Ok(Figures { prefix_id: row.prefix_id, step: 0, origin: origin_of(row.origin)?, tally })
         })
         .collect()
 }
 
-fn origin_of(code: i16) -> Result<Origin, sqlx::Error> {
+pub(super) fn origin_of(code: i16) -> Result<Origin, sqlx::Error> {
     Origin::from_code(code).ok_or_else(|| sqlx::Error::Decode(format!("events.cells.origin {code} is no origin").into()))
 }
 
