@@ -41,7 +41,7 @@ impl Listener {
     pub fn run(self, mut heard_until: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         let mut window: Option<Window> = None;
         let mut why = "nobody listened to its keyspace events".to_owned();
-        while !self.ending.is_cancelled() {
+        while !self.is_over() {
             let lost = match Ear::open(&self.speaker) {
                 Ok(ear) => {
                     let now = self.now();
@@ -75,7 +75,7 @@ impl Listener {
     fn hear(&self, mut ear: Ear, window: &mut Window, since: DateTime<Utc>) -> (Option<DateTime<Utc>>, Option<String>) {
         let mut heard_until = None;
         let mut asked = self.now();
-        while !self.ending.is_cancelled() {
+        while !self.is_over() {
             let now = self.turn(window);
             let mut heard = false;
             let all = ear.hear(|key| {
@@ -122,6 +122,11 @@ impl Listener {
             }
             fault => fault.to_string(),
         }
+    }
+
+    /// Whether it is to end, or nobody is there to be told.
+    fn is_over(&self) -> bool {
+        self.ending.is_cancelled() || self.tell.is_closed()
     }
 
     fn now(&self) -> DateTime<Utc> {
