@@ -373,6 +373,7 @@ pub fn prefix() -> PrefixPage {
         ],
         all_paths: paths,
         miss: chart(wave(count, 0.18, 11, true), Some(0.25), 0.182, 900),
+        misses_alone: None,
         hits: 330_000,
         misses: 75_000,
         stale_served: 0,
