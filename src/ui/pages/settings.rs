@@ -158,7 +158,9 @@ fn target(target: &TargetLine, now: DateTime<Utc>) -> AnyView {
     };
     let heard = target.heard.as_ref().map(|heard| {
         let words = match (heard.since, heard.last_event_at) {
-            (Some(since), Some(last)) => format!("listening since {}, last miss {}", write::moment(since, now), write::moment(last, now)),
+            (Some(since), Some(newest)) => {
+                format!("listening since {}, last miss {}", write::moment(since, now), write::moment(newest, now))
+            }
             (Some(since), None) => format!("listening since {}, no miss yet", write::moment(since, now)),
             (None, _) if heard.elsewhere => "another replica listens".to_owned(),
             (None, _) => "not listening".to_owned(),
