@@ -73,7 +73,7 @@ build: assets
 
 bench: assets
 	@.ci/setup test
-	cargo bench --features ssr --bench audit --bench flush --bench ingest --bench read --bench web
+	cargo bench --features ssr --bench audit --bench flush --bench ingest --bench notify --bench read --bench web
 
 # The large sizes: half an hour and more.
 bench-full: assets

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::domain::audit::Actor;
 use crate::server::clock::Clock;
+use crate::server::collect;
 use crate::server::config::{Config, Environment};
 use crate::server::door;
 use crate::server::jobs::{self, Jobs};
@@ -126,6 +127,7 @@ impl Server {
         tell_separation(&app).await;
         rollups::keep(&app).await.map_err(StartError::Store)?;
         let jobs = jobs::start(&app);
+        collect::start(&jobs, &app);
         Ok(Self { app, jobs, listener })
     }
 

@@ -13,6 +13,7 @@ use crate::server::service::audit::Anchoring;
 use crate::server::service::cells::Cells;
 use crate::server::service::demo::Switchboard;
 use crate::server::service::flush::Flushes;
+use crate::server::service::listening::Listening;
 use crate::server::service::overview::Overview;
 use crate::server::service::prefix::PrefixPage;
 use crate::server::service::quality::LastKnown;
@@ -54,6 +55,8 @@ pub struct Shared {
     pub ingest: Ingest,
     /// The data-quality strip as it was last known, for the time that Postgres is away.
     pub last_known: LastKnown,
+    /// What this process hears of keyspace events.
+    pub listening: Listening,
     pub overviews: Remembered<Overview>,
     pub prefixes: Remembered<PrefixPage>,
     /// The simulated shop, once it is open: only `stalewatch demo` opens one.
@@ -80,6 +83,7 @@ impl AppState {
             cells: Cells::default(),
             anchoring: Anchoring::default(),
             last_known: LastKnown::default(),
+            listening: Listening::default(),
             overviews: Remembered::default(),
             prefixes: Remembered::default(),
             shop: OnceLock::new(),

@@ -9,6 +9,7 @@ mod doors;
 mod first_run;
 mod flush;
 mod ingest;
+mod keyspace;
 mod layers;
 mod overview;
 mod readme;

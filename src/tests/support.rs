@@ -247,6 +247,11 @@ impl TestApp {
         Self { app, url, database, data_dir: folder.path().to_owned(), client, ending, _folder: folder }
     }
 
+    /// Ends the server in good order; its database stays.
+    pub fn end(&self) {
+        self.ending.cancel();
+    }
+
     pub fn pool(&self) -> &PgPool {
         &self.app.pools.control
     }

@@ -10,7 +10,7 @@ pub mod tally;
 
 pub use check::{Ages, check};
 pub use code::{Cause, ErrorClass, Kind, Method, NoteKind, Origin, Outcome};
-pub use loose::{RawEvent, Unlisted};
+pub use loose::{Loose, RawEvent, Unlisted};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use std::borrow::Cow;

@@ -72,8 +72,8 @@ fn target(table: Table<'_, '_>, urls: TargetUrls, max_flushes_per_hour: u32) -> 
     if let Some(found) = table.integer("max_flushes_per_hour", MAX_FLUSHES) {
         target.max_flushes_per_hour = u32::try_from(found.value).unwrap_or(u32::MAX);
     }
-    if let Some(found) = table.boolean("notifications").filter(|found| found.value) {
-        table.warning(found.line, "`notifications` has no effect in this release: keyspace events are not listened to yet");
+    if let Some(found) = table.boolean("notifications") {
+        target.notifications = found.value;
     }
     if let Some(found) = table.string("delimiter") {
         match found.value.as_bytes() {

@@ -111,11 +111,11 @@ affects = [{ key = "user:{id}:profil", how = "evcit" }]
 }
 
 #[test]
-fn what_a_later_release_brings_is_an_error_or_a_warning_never_silence() {
+fn keyspace_events_are_listened_to_where_the_target_says_so() {
     let config = read(&format!("{TARGET}notifications = true\napprovals = \"wide\"\n")).unwrap();
-    assert_eq!(config.targets[0].approvals, Approvals::Wide);
-    assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].starts_with("stalewatch.toml:4: `notifications` has no effect"));
+    assert_eq!((config.targets[0].approvals, config.targets[0].notifications), (Approvals::Wide, true));
+    assert_eq!(config.warnings, [] as [String; 0]);
+    assert!(!read(TARGET).unwrap().targets[0].notifications);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub struct Target {
     pub max_flushes_per_hour: u32,
     /// The byte between segments of this target's keys.
     pub delimiter: u8,
+    /// Its keyspace events are listened to.
+    pub notifications: bool,
     pub line: usize,
 }
 
@@ -283,6 +285,7 @@ impl Target {
             brake: BrakeLimits::default(),
             max_flushes_per_hour: Config::DEFAULT_MAX_FLUSHES_PER_HOUR,
             delimiter: DEFAULT_DELIMITER,
+            notifications: false,
             line: 0,
         }
     }

@@ -11,6 +11,7 @@ mod endpoint;
 mod engine;
 mod keys;
 mod monitor;
+mod notify;
 mod scan;
 mod topology;
 
@@ -20,4 +21,5 @@ pub use connect::Fault;
 pub use endpoint::{Certificates, Endpoint};
 pub use engine::{Answers, Deed, End, Gate, NodeAnswers, Report, Stop, Work, bump, remove};
 pub use monitor::{Monitor, Reach};
+pub use notify::{Ear, Setting, Speaker, speakers};
 pub use scan::{Census, Identity, NodeCensus, Sampled, Survey, Surveyed, identify, survey};

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod figures;
 pub mod flush;
 pub mod health;
+pub mod listening;
 pub mod monitoring;
 pub mod overview;
 pub mod prefix;

@@ -57,6 +57,8 @@ pub struct PrefixPage {
     pub read_paths: Vec<ReadPath>,
     pub all_paths: [RateFigure; 6],
     pub miss: MetricChart,
+    /// Misses per minute, where misses were counted and no rate is known because nobody measured hits.
+    pub misses_alone: Option<MetricChart>,
     pub hits: u64,
     pub misses: u64,
     pub stale_served: u64,
@@ -248,6 +250,7 @@ async fn read(app: &AppState, range: &Range, name: &str, target: Option<&str>, s
         all_paths: samples.map(|tally| by_delay(&tally.breakdown.delays)).unwrap_or_default(),
         read_paths,
         miss: drawn.chart(Figure::MissRate, thresholds.miss_rate),
+        misses_alone: drawn.misses_alone(),
         hits: reads.and_then(|tally| tally.hits).unwrap_or(0),
         misses: reads.and_then(|tally| tally.misses).unwrap_or(0),
         stale_served: reads.and_then(|tally| tally.stale_served).unwrap_or(0),
@@ -424,6 +427,19 @@ impl<'f> Drawn<'f> {
     fn chart(&self, of: Figure, threshold: Option<f64>) -> MetricChart {
         let line = self.line(of);
         MetricChart { origin: name_of(line.origin), series: self.series(&line), total: point(&line.total), threshold }
+    }
+
+    fn misses_alone(&self) -> Option<MetricChart> {
+        if self.figures.shown(Figure::MissRate, &self.buckets).is_some() {
+            return None;
+        }
+        let mut chart = self.chart(Figure::Misses, None);
+        let per_minute = |value: Option<f64>, seconds: i64| value.map(|misses| misses * 60.0 / as_f64(seconds.unsigned_abs().max(1)));
+        chart.total.value = per_minute(chart.total.value, self.steps.seconds());
+        for point in &mut chart.series.points {
+            point.value = per_minute(point.value, self.steps.step_s);
+        }
+        chart.total.value.is_some().then_some(chart)
     }
 
     fn rebuild(&self, threshold_us: Option<u64>) -> RebuildChart {

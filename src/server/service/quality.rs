@@ -2,6 +2,7 @@
 
 use super::audit;
 use super::figures::Gap;
+use super::listening::Heard;
 use super::remembered::Remembered;
 use crate::error::Error;
 use crate::server::state::AppState;
@@ -57,6 +58,8 @@ pub struct TargetHealth {
     pub detail: Option<String>,
     /// The flush identity may do more than flush.
     pub over_privileged: bool,
+    /// What is heard of its keyspace events; None where nobody is to listen.
+    pub heard: Option<Heard>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -129,6 +132,7 @@ async fn read(app: &AppState) -> Result<Quality, Error> {
                     since: reach.away_since,
                     detail: reach.why,
                     over_privileged: reach.over_privileged == Some(true),
+                    heard: target.notifications.then(|| app.listening.of(&target.name)),
                 }
             })
             .collect(),

@@ -1,6 +1,7 @@
 //! The settings' read model: the configuration in force as it was parsed, without its secrets, and what is known of how it came to be.
 
 use super::flush::mending;
+use super::listening::Heard;
 use super::quality;
 use crate::domain::audit::Code;
 use crate::domain::flush::BrakeLimits;
@@ -60,6 +61,8 @@ pub struct TargetLine {
     pub approvals: &'static str,
     pub max_flushes_per_hour: u32,
     pub brake: BrakeLimits,
+    /// What is heard of its keyspace events; None where nobody is to listen.
+    pub heard: Option<Heard>,
     pub declared_at: String,
 }
 
@@ -102,6 +105,7 @@ pub async fn load(app: &AppState) -> Result<SettingsPage, Error> {
     let told = last.map(|record| (record.at, serde_json::from_slice::<Value>(&record.canonical).unwrap_or_default()));
     let told = told.filter(|(_, body)| body.get("digest").and_then(Value::as_str) == Some(config.digest.as_str()));
     let is_over = |name: &str| quality.targets.iter().any(|target| target.name == name && target.over_privileged);
+    let heard_of = |name: &str| quality.targets.iter().find(|target| target.name == name).and_then(|target| target.heard.clone());
     let mut shortcomings = Vec::new();
     if let Some(why) = &quality.audit.not_separated {
         shortcomings.push(Shortcoming {
@@ -126,6 +130,10 @@ pub async fn load(app: &AppState) -> Result<SettingsPage, Error> {
             command: app.flushes.monitor().of(&target.name).version.map(|version| mending(&config, target, &version)),
         });
     }
+    for target in &quality.targets {
+        let unheard = target.heard.iter().flat_map(|heard| &heard.troubles);
+        shortcomings.extend(unheard.map(|trouble| Shortcoming { what: trouble.what.clone(), mend: trouble.mend.clone(), command: None }));
+    }
     shortcomings.extend(config.warnings.iter().map(|warning| Shortcoming { what: warning.clone(), mend: String::new(), command: None }));
     Ok(SettingsPage {
         as_of: app.clock.now(),
@@ -142,7 +150,7 @@ pub async fn load(app: &AppState) -> Result<SettingsPage, Error> {
             ("hours", config.retention.hour),
             ("days", config.retention.day),
         ],
-        targets: config.targets.iter().map(|target| target_line(&config, target, is_over(&target.name))).collect(),
+        targets: config.targets.iter().map(|target| target_line(&config, target, is_over(&target.name), heard_of(&target.name))).collect(),
         prefixes: config.prefixes.iter().map(|prefix| prefix_line(&config, prefix)).collect(),
         contracts: config
             .contracts
@@ -175,7 +183,7 @@ fn server(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn target_line(config: &Config, target: &Target, over_privileged: bool) -> TargetLine {
+fn target_line(config: &Config, target: &Target, over_privileged: bool, heard: Option<Heard>) -> TargetLine {
     let all = |nodes: &[Secret]| nodes.iter().map(|node| place(node.expose())).collect::<Vec<_>>();
     TargetLine {
         name: target.name.clone(),
@@ -197,6 +205,7 @@ fn target_line(config: &Config, target: &Target, over_privileged: bool) -> Targe
         approvals: if target.approvals == Approvals::Wide { "wide" } else { "never" },
         max_flushes_per_hour: target.max_flushes_per_hour,
         brake: target.brake,
+        heard,
         declared_at: config.declared_at(target.line),
     }
 }

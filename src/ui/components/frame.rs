@@ -223,6 +223,10 @@ pub fn strip_items(quality: &Quality, waiting: &[Waiting]) -> AnyView {
         let words = view! { "Flush identity on "{code(&target.name)}" over-privileged" };
         items.push(item(true, Tone::Plain, Glyph::None, words.into_any()));
     }
+    for trouble in quality.targets.iter().filter_map(|target| target.heard.as_ref()).flat_map(|heard| &heard.troubles).take(3) {
+        let words = view! { {trouble.what.clone()}" "{(!trouble.mend.is_empty()).then(|| code(&trouble.mend))} };
+        items.push(item(false, Tone::Warn, Glyph::Risk, words.into_any()));
+    }
     if let Some(trouble) = &quality.audit.trouble {
         items.push(item(false, Tone::Bad, Glyph::Out, view! { <a href="/audit">{trouble.clone()}</a> }.into_any()));
     }

@@ -226,6 +226,9 @@ fn rebuild_chart(model: &PrefixPage, numbers: &str) -> AnyView {
 }
 
 fn miss_chart(model: &PrefixPage, numbers: &str) -> AnyView {
+    if let Some(misses) = &model.misses_alone {
+        return misses_chart(model, misses, numbers);
+    }
     let reads = model.hits + model.misses + model.stale_served;
     let now = view! {
         {weighed(model.miss.total, model.miss.threshold, Format::Percent)}" "
@@ -242,6 +245,29 @@ fn miss_chart(model: &PrefixPage, numbers: &str) -> AnyView {
         with_interval: false,
         shade_l2_to_l1: false,
         limit: model.miss.threshold,
+        marks: &model.marks,
+        gaps: &model.gaps,
+        numbers: Some(numbers_link(model, "miss", numbers)),
+    })
+}
+
+/// In the place of the rate, where hits were not measured.
+fn misses_chart(model: &PrefixPage, misses: &MetricChart, numbers: &str) -> AnyView {
+    let now = view! {
+        {weighed(misses.total, None, Format::Amount)}" "
+        <span class="quiet">{format!("{} misses; hits not measured, so no rate", write::count(misses.total.n))}{origin(misses.origin.as_ref())}</span>
+    };
+    figure(Chart {
+        id: "miss",
+        title: "Misses".to_owned(),
+        unit: "per minute",
+        now: now.into_any(),
+        label: spoken("Misses per minute", misses, Format::Amount),
+        format: Format::Amount,
+        lines: vec![Line { name: "", class: "l1", series: &misses.series }],
+        with_interval: false,
+        shade_l2_to_l1: false,
+        limit: None,
         marks: &model.marks,
         gaps: &model.gaps,
         numbers: Some(numbers_link(model, "miss", numbers)),

@@ -83,7 +83,14 @@ pub fn quality() -> Quality {
         accepted: 1_840_209,
         rejected: 12,
         silent: vec![SilentSource { source: "catalog-worker".into(), since: at("23T02:36:00") }],
-        targets: vec![TargetHealth { name: "main".into(), reachable: true, since: None, detail: None, over_privileged: false }],
+        targets: vec![TargetHealth {
+            name: "main".into(),
+            reachable: true,
+            since: None,
+            detail: None,
+            over_privileged: false,
+            heard: None,
+        }],
         audit: AuditHealth {
             not_separated: Some("owns the audit schema".into()),
             trouble: None,
@@ -366,6 +373,7 @@ pub fn prefix() -> PrefixPage {
         ],
         all_paths: paths,
         miss: chart(wave(count, 0.18, 11, true), Some(0.25), 0.182, 900),
+        misses_alone: None,
         hits: 330_000,
         misses: 75_000,
         stale_served: 0,

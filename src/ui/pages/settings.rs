@@ -6,7 +6,7 @@ use crate::ui::components::form::command;
 use crate::ui::components::key::{code, key};
 use crate::ui::components::state::{Glyph, Tone, notice, state};
 use crate::ui::components::write;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use leptos::prelude::*;
 
 /// The page's `main`.
@@ -124,7 +124,7 @@ fn targets(model: &SettingsPage) -> AnyView {
         return view! { <section class="card"><h2>"Targets"</h2>{command("[[target]]\nname = \"main\"\nurl = \"redis://127.0.0.1:6379/0\"")}</section> }
             .into_any();
     }
-    let rows: Vec<AnyView> = model.targets.iter().map(target).collect();
+    let rows: Vec<AnyView> = model.targets.iter().map(|one| target(one, model.as_of)).collect();
     view! {
         <section class="panel">
             <div class="panel-head"><h2>"Targets"</h2></div>
@@ -143,7 +143,7 @@ fn targets(model: &SettingsPage) -> AnyView {
     .into_any()
 }
 
-fn target(target: &TargetLine) -> AnyView {
+fn target(target: &TargetLine, now: DateTime<Utc>) -> AnyView {
     let list = |texts: &[String]| -> Vec<AnyView> { texts.iter().map(|text| view! { {code(text)}<br/> }.into_any()).collect() };
     let flushes = match &target.flush_user {
         Some(user) => code(user),
@@ -162,9 +162,20 @@ fn target(target: &TargetLine) -> AnyView {
     } else {
         list(&target.protected).into_any()
     };
+    let heard = target.heard.as_ref().map(|heard| {
+        let words = match (heard.since, heard.last_event_at) {
+            (Some(since), Some(newest)) => {
+                format!("listening since {}, last miss {}", write::moment(since, now), write::moment(newest, now))
+            }
+            (Some(since), None) => format!("listening since {}, no miss yet", write::moment(since, now)),
+            (None, _) if heard.elsewhere => "another replica listens".to_owned(),
+            (None, _) => "not listening".to_owned(),
+        };
+        view! { <small class="quiet" data-listening=heard.since.is_some().to_string()>{words}</small> }
+    });
     view! {
         <tr>
-            <th scope="row">{target.name.clone()}<small class="quiet">{format!("{}, {}", target.kind, target.declared_at)}</small></th>
+            <th scope="row">{target.name.clone()}<small class="quiet">{format!("{}, {}", target.kind, target.declared_at)}</small>{heard}</th>
             <td>{list(&target.places)}</td>
             <td>{flushes}" "{over}</td>
             <td>{protected}</td>

@@ -45,7 +45,7 @@ pub use load::{list, load, load_plan_page};
 pub use pages::*;
 pub use press::{Answered, Pressed, press};
 pub use sweep::{Sweeper, sweep};
-pub use targets::{mending, watch_targets};
+pub use targets::{mending, reader, watch_targets};
 pub use waiting::{Waiting, WaitsFor, waiting};
 
 use crate::error::Error;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// Where a target is, as whoever reads.
-pub(super) fn reader(target: &Target) -> Result<Endpoint, Fault> {
+pub fn reader(target: &Target) -> Result<Endpoint, Fault> {
     let expose = |nodes: &[Secret]| nodes.iter().map(|node| node.expose().to_owned()).collect::<Vec<_>>();
     let place = match &target.location {
         None => return Err(Fault::Address("no url is configured".to_owned())),

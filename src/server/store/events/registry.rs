@@ -81,6 +81,21 @@ pub async fn take_lease(conn: &mut PgConnection, name: &str, holder: i64, ttl_s:
     .await
 }
 
+/// When a lease ends or ended, and whether its holder gave it back then; `None`: nobody ever held it.
+pub async fn find_lease_end(conn: &mut PgConnection, name: &str) -> Result<Option<(DateTime<Utc>, bool)>, sqlx::Error> {
+    sqlx::query_as("SELECT expires_at, holder = 0 FROM events.leases WHERE name = $1").bind(name).fetch_optional(conn).await
+}
+
+/// Gives a lease back before it ends.
+pub async fn release_lease(conn: &mut PgConnection, name: &str, holder: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE events.leases SET holder = 0, expires_at = clock_timestamp() WHERE name = $1 AND holder = $2")
+        .bind(name)
+        .bind(holder)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Whether the lease is still held under this epoch; locks it until the end of the transaction, so that nobody takes it over meanwhile.
 pub async fn hold_lease(conn: &mut PgConnection, name: &str, holder: i64, epoch: i64) -> Result<bool, sqlx::Error> {
     let held = sqlx::query_scalar!(
