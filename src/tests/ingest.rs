@@ -206,6 +206,11 @@ async fn the_door_has_limits_and_says_which() {
     assert_eq!(status(&post(&test, &ingest, &zipped, gzip(&vec![b' '; 2 * 1024 * 1024 + 1])).await), problem(413));
     let body = serde_json::to_vec(&json!({"events": events(minute())})).unwrap();
     assert_eq!(post(&test, &ingest, &zipped, gzip(&body)).await.json()["accepted"], json!(75));
+    let zstd = [JSON, ("content-encoding", "zstd")];
+    let again = post(&test, &ingest, &zstd, zstd::encode_all(&*body, 3).unwrap()).await.json();
+    assert_eq!((&again["accepted"], &again["duplicates"]), (&json!(0), &json!(75)));
+    assert_eq!(status(&post(&test, &ingest, &zstd, zstd::encode_all(&*vec![b' '; 64 * 1024 * 1024], 3).unwrap()).await), problem(413));
+    assert_eq!(status(&post(&test, &ingest, &zstd, body).await), problem(400));
     let lines = format!("{}\nnot json\n", json!({"id": "x", "type": "access", "at": minute(), "key": "cart:1"}));
     let answer = post(&test, &ingest, &[("content-type", "application/x-ndjson")], lines.into_bytes()).await.json();
     assert_eq!(

@@ -1,5 +1,6 @@
 //! `POST /api/v1/events`: reads the body within its limits, hands it to ingest and says what became of each event.
 
+use super::body;
 use crate::domain::event::{Ages, Origin};
 use crate::error::Error;
 use crate::server::auth::{Arrived, problem};
@@ -11,18 +12,10 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt as _;
 use serde::Serialize;
-use std::io::Read as _;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Largest body, before and after decompression.
-pub const BODY_MAX: usize = 2 * 1024 * 1024;
-/// What of a body that is too large is read nevertheless, so that its sender comes to read the answer.
-const DRAIN_MAX: usize = 16 * 1024 * 1024;
-/// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a request may wait for anything else, from its arrival on: within 5 seconds a sender knows that Postgres is away. One whose body
 /// came slowly has at least the second.
 const PATIENCE: Duration = Duration::from_millis(4_700);
@@ -57,7 +50,7 @@ pub struct RejectedEvent {
 /// Takes events in; answers after the commit.
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "events",
-    request_body(content_type = "application/json", description = "`{\"events\":[…]}`, or `application/x-ndjson`, one event a line; gzip accepted. At most 5,000 events and 2 MiB after decompression.", content = serde_json::Value),
+    request_body(content_type = "application/json", description = "`{\"events\":[…]}`, or `application/x-ndjson`, one event a line; as it is, or with `Content-Encoding: gzip` or `zstd` (window at most 8 MiB). At most 5,000 events and 2 MiB after decompression.", content = serde_json::Value),
     responses(
         (status = 200, body = Answer, description = "Committed. Sending the same again changes nothing."),
         (status = 400, description = "The body is not an envelope of events; nothing was taken."),
@@ -94,12 +87,8 @@ fn answer(taken: Taken) -> Answer {
 
 async fn take(app: &AppState, token: Token, arrived: Instant, headers: &HeaderMap, body: Body) -> Result<Taken, Error> {
     let format = format(headers)?;
-    let zipped = zipped(headers)?;
-    let body = tokio::time::timeout(BODY_PATIENCE, collect(body)).await.map_err(|_| {
-        Error::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body took too long to arrive. Nothing was taken; send it again.")
-    })??;
+    let body = body::read(headers, body).await?;
     let deadline = (arrived + PATIENCE).max(Instant::now() + AFTER_BODY);
-    let body = if zipped { unzip(&body)? } else { body };
     let sender = Sender::new(token.source, token.target, Origin::App);
     app.ingest.submit(&sender, &body, format, Ages::LIVE, deadline).await.map_err(|cause| {
         let detail = cause.to_string();
@@ -124,58 +113,4 @@ fn format(headers: &HeaderMap) -> Result<Format, Error> {
             "Send `Content-Type: application/json` with {\"events\":[…]}, or `application/x-ndjson` with one event a line.",
         )),
     }
-}
-
-fn zipped(headers: &HeaderMap) -> Result<bool, Error> {
-    let mut zipped = false;
-    for value in headers.get_all(header::CONTENT_ENCODING) {
-        for coding in value.to_str().unwrap_or("?").split(',').map(|coding| coding.trim().to_ascii_lowercase()) {
-            match coding.as_str() {
-                "" | "identity" => {}
-                "gzip" | "x-gzip" if !zipped => zipped = true,
-                _ => {
-                    return Err(Error::new(
-                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                        "content_encoding",
-                        "Send the body as it is, or compressed once with gzip (`Content-Encoding: gzip`).",
-                    ));
-                }
-            }
-        }
-    }
-    Ok(zipped)
-}
-
-fn too_large() -> Error {
-    Error::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_large",
-        "A body has at most 2 MiB, decompressed too. Nothing was taken; send it in parts.",
-    )
-}
-
-async fn collect(mut body: Body) -> Result<Vec<u8>, Error> {
-    let mut collected = Vec::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Error::new(StatusCode::BAD_REQUEST, "cut_short", "The body broke off. Nothing was taken; send it again."))?;
-        let Some(data) = frame.data_ref() else { continue };
-        length += data.len();
-        if length <= BODY_MAX {
-            collected.extend_from_slice(data);
-        } else if length > DRAIN_MAX {
-            break;
-        }
-    }
-    if length > BODY_MAX { Err(too_large()) } else { Ok(collected) }
-}
-
-fn unzip(body: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut plain = Vec::with_capacity((body.len() * 4).min(BODY_MAX));
-    let mut limited = flate2::read::MultiGzDecoder::new(body).take(BODY_MAX as u64 + 1);
-    limited
-        .read_to_end(&mut plain)
-        .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "malformed", "The body says it is gzip and is not. Nothing was taken."))?;
-    if plain.len() > BODY_MAX { Err(too_large()) } else { Ok(plain) }
 }

@@ -1,5 +1,6 @@
 //! Doors for programs: events in, figures out, health. One file per path's noun; each asks one service and answers JSON.
 
+mod body;
 pub mod export;
 pub mod health;
 pub mod ingest;
