@@ -74,7 +74,7 @@ impl std::ops::Deref for AppState {
 impl AppState {
     /// Starts the writers of events, so it needs a runtime.
     pub fn new(config: Config, clock: Clock, pools: Pools) -> Self {
-        let ingest = Ingest::start(pools.events.clone(), clock.clone(), Registry::of(&config));
+        let ingest = Ingest::start(pools.events.clone(), clock.clone(), Registry::of(&config), config.rate);
         Self(Arc::new(Shared {
             config: RwLock::new(Arc::new(config)),
             clock,
@@ -103,6 +103,7 @@ impl Shared {
     /// Puts a re-read configuration in force (SIGHUP).
     pub fn replace_config(&self, config: Config) {
         self.ingest.replace_registry(Registry::of(&config));
+        self.ingest.replace_rate(config.rate);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 }

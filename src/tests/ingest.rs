@@ -220,6 +220,28 @@ async fn the_door_has_limits_and_says_which() {
 }
 
 #[tokio::test]
+async fn a_token_over_its_rate_is_refused_whole_and_others_are_not() {
+    let slow = format!("{CONFIG}\n[ingest]\nrate = 1_000\nburst = 5_000\n");
+    let config = Config::read(&slow, "stalewatch.toml", Path::new(""), &Environment::default(), TargetUrls::Required).unwrap();
+    let test = TestApp::with(config, Clock::system()).await;
+    let (busy, other) = (test.token(Kind::Ingest, "busy").await, test.token(Kind::Ingest, "other").await);
+    let at = minute();
+    let batch = |name: &str, n: usize| {
+        let event = |place| json!({"id": format!("{name}-{place}"), "type": "access", "at": at, "key": "cart:1", "hits": 1});
+        Value::Array((0..n).map(event).collect())
+    };
+    assert_eq!(test.post_events(&busy, &batch("first", 5_000)).await.json()["accepted"], json!(5_000));
+    let refused = test.post_events(&busy, &batch("second", 5_000)).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("too_fast")), "{}", refused.body);
+    let wait_s: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=5).contains(&wait_s), "{wait_s}");
+    assert_eq!(test.post_events(&other, &batch("other", 5_000)).await.json()["accepted"], json!(5_000));
+    tokio::time::sleep(Duration::from_secs(wait_s)).await;
+    // Nothing of the refused request was taken, so all of it is new now.
+    assert_eq!(test.post_events(&busy, &batch("second", 5_000)).await.json()["accepted"], json!(5_000));
+}
+
+#[tokio::test]
 async fn overlapping_retries_of_two_writers_count_each_event_once() {
     let test = start().await;
     let ingest = test.token(Kind::Ingest, "accounts-api").await;

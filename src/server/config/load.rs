@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::document::{At, Document, Table};
 use super::problems::{Place, Problem, Problems};
-use super::types::{Config, Retention, Review, Secret};
+use super::types::{Config, Rate, Retention, Review, Secret};
 use super::{Environment, contracts, prefixes, targets};
 
 /// Whether a target may leave out where its Redis is.
@@ -56,6 +56,9 @@ impl Config {
         let max_flushes = scalars(&top, &document, environment, &mut config);
         if let Some(proxies) = top.strings("trusted_proxies") {
             config.trusted_proxies = proxies.iter().filter_map(|proxy| network(&top, proxy)).collect();
+        }
+        if let Some(table) = top.table("ingest", "`ingest`") {
+            config.rate = rate(table);
         }
         if let Some(table) = top.table("retention", "`retention`") {
             config.retention = retention(table);
@@ -172,6 +175,27 @@ fn network(top: &Table<'_, '_>, proxy: &At<&str>) -> Option<ipnet::IpNet> {
         top.problem(proxy.line, format!("`trusted_proxies` lists networks such as \"10.0.0.0/8\", not \"{}\"", proxy.value));
     }
     parsed.ok()
+}
+
+/// What `rate` of `[ingest]` may be, in events a second,
+const RATES: std::ops::RangeInclusive<u64> = 1..=10_000_000;
+/// and `burst`: at least what one request may carry, or a full one could never be taken.
+const BURSTS: std::ops::RangeInclusive<u64> = BURST_MIN as u64..=100_000_000;
+const BURST_MIN: u32 = 5_000;
+/// The burst of a rate alone, in seconds.
+const BURST_S: u32 = 10;
+
+fn rate(table: Table<'_, '_>) -> Rate {
+    let mut rate = Rate::default();
+    let number = |found: At<u64>| u32::try_from(found.value).unwrap_or(u32::MAX);
+    if let Some(per_second) = table.integer("rate", RATES).map(number) {
+        rate = Rate { per_second, burst: (per_second * BURST_S).max(BURST_MIN) };
+    }
+    if let Some(burst) = table.integer("burst", BURSTS).map(number) {
+        rate.burst = burst;
+    }
+    table.finish();
+    rate
 }
 
 /// Raw events reach back at least this far, because late ones are taken for 7 days.

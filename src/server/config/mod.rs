@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub use environment::Environment;
 pub use load::{DEFAULT_FILE, TargetUrls};
 pub use problems::{Place, Problem, Problems};
-pub use types::{Approvals, Config, Location, Login, Prefix, Retention, Review, Secret, StoreKeys, Target, Tls};
+pub use types::{Approvals, Config, Location, Login, Prefix, Rate, Retention, Review, Secret, StoreKeys, Target, Tls};
 
 /// SHA-256 in hex.
 fn digest(bytes: &[u8]) -> String {

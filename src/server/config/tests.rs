@@ -48,6 +48,7 @@ fn the_example_is_valid_and_names_every_key() {
     assert_eq!(summary.thresholds.stale_read_rate, Some(0.01), "1 − ratio");
     assert_eq!(config.contracts[0].affects.len(), 2);
     assert_eq!(config.retention, Retention::default(), "the example shows the defaults");
+    assert_eq!(config.rate, Rate::default(), "the example shows the defaults");
     assert_eq!(config.warnings, [] as [String; 0]);
     assert_eq!(profile.generation_key.as_deref(), Some("gen:user-profile"));
     assert!(config.declared_at(profile.line).starts_with("stalewatch.toml:"));
@@ -315,4 +316,17 @@ fn a_file_that_cannot_be_read_is_one_problem_at_its_line() {
     std::fs::write(&path, b"listen = \"127.0.0.1:1\"\n# \xff\n").unwrap();
     let error = Config::load(Some(&path), &Environment::default()).unwrap_err();
     assert!(error.to_string().contains("c.toml:2: not UTF-8"), "{error}");
+}
+
+#[test]
+fn a_rate_has_a_burst_that_lets_a_full_request_in() {
+    let rate = |text: &str| read(&format!("[ingest]\n{text}")).unwrap().rate;
+    assert_eq!(rate("rate = 2_000"), Rate { per_second: 2_000, burst: 20_000 });
+    assert_eq!(rate("rate = 1"), Rate { per_second: 1, burst: 5_000 });
+    assert_eq!(rate("burst = 7000"), Rate { per_second: 50_000, burst: 7_000 });
+    let found = problems("[ingest]\nrate = 0\nburst = 4999\nrates = 7\n");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].starts_with("stalewatch.toml:2: `rate` of `ingest` is a whole number from 1 to"), "{found:?}");
+    assert!(found[1].starts_with("stalewatch.toml:3: `burst` of `ingest` is a whole number from 5000 to"), "{found:?}");
+    assert!(found[2].contains("`rate`") || found[2].contains("rate"), "{found:?}");
 }

@@ -28,6 +28,8 @@ pub struct Config {
     pub require_second_factor: bool,
     /// 32 bytes in base64, under which secrets lie in Postgres; `None`: the data folder's own.
     pub secret_key: Option<Secret>,
+    /// Of events, for each ingest token.
+    pub rate: Rate,
     pub retention: Retention,
     pub review: Review,
     pub targets: Vec<Target>,
@@ -55,6 +57,21 @@ impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Duration::from_secs(days * DAY);
         Self { raw: days(14), minute: days(9), five_minutes: days(35), hour: days(396), day: days(1_826) }
+    }
+}
+
+/// How many events one ingest token may send to one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Events a second, lastingly.
+    pub per_second: u32,
+    /// Events at once, after a pause; never less than one request's.
+    pub burst: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { per_second: 50_000, burst: 500_000 }
     }
 }
 
@@ -252,6 +269,7 @@ impl Default for Config {
             metrics_public: false,
             require_second_factor: false,
             secret_key: None,
+            rate: Rate::default(),
             retention: Retention::default(),
             review: Review::default(),
             targets: Vec::new(),

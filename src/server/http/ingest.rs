@@ -56,7 +56,7 @@ pub struct RejectedEvent {
         (status = 400, description = "The body is not an envelope of events; nothing was taken."),
         (status = 401, description = "No valid token."), (status = 403, description = "Not an ingest token."),
         (status = 413, description = "Too many events or bytes; nothing was taken."), (status = 415, description = "Another content type or encoding."),
-        (status = 429, description = "Too much is waiting; come again after `Retry-After`."),
+        (status = 429, description = "The token sends more than its rate allows, or too much is waiting; nothing was taken. Come again after `Retry-After`."),
         (status = 503, description = "Postgres does not answer; send the same again after `Retry-After`."),
     ),
     security(("ingest" = []))
@@ -87,18 +87,28 @@ fn answer(taken: Taken) -> Answer {
 
 async fn take(app: &AppState, token: Token, arrived: Instant, headers: &HeaderMap, body: Body) -> Result<Taken, Error> {
     let format = format(headers)?;
+    let sender = Sender::new(token.source, token.target, Origin::App).limited_as(token.id);
+    app.ingest.admit(&sender).map_err(refused)?;
     let body = body::read(headers, body).await?;
-    let deadline = (arrived + PATIENCE).max(Instant::now() + AFTER_BODY);
-    let sender = Sender::new(token.source, token.target, Origin::App);
-    app.ingest.submit(&sender, &body, format, Ages::LIVE, deadline).await.map_err(|cause| {
-        let detail = cause.to_string();
-        match cause {
-            NotTaken::Body(BodyError::Malformed(_)) => Error::new(StatusCode::BAD_REQUEST, "malformed", detail),
-            NotTaken::Body(BodyError::TooMany) => Error::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail),
-            NotTaken::Busy => Error::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(BUSY_RETRY_S),
-            NotTaken::Away => Error::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail).retry_after(AWAY_RETRY_S),
-        }
-    })
+    let deadline = deadline(arrived);
+    app.ingest.submit(&sender, &body, format, Ages::LIVE, deadline).await.map_err(refused)
+}
+
+/// Until when a request may wait for its commit, once its body is here.
+pub(super) fn deadline(arrived: Instant) -> Instant {
+    (arrived + PATIENCE).max(Instant::now() + AFTER_BODY)
+}
+
+/// Why nothing of a request was taken, as it is told.
+pub(super) fn refused(cause: NotTaken) -> Error {
+    let detail = cause.to_string();
+    match cause {
+        NotTaken::Body(BodyError::Malformed(_)) => Error::new(StatusCode::BAD_REQUEST, "malformed", detail),
+        NotTaken::Body(BodyError::TooMany) => Error::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail),
+        NotTaken::TooFast { retry_after_s } => Error::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail).retry_after(retry_after_s),
+        NotTaken::Busy => Error::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(BUSY_RETRY_S),
+        NotTaken::Away => Error::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail).retry_after(AWAY_RETRY_S),
+    }
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Error> {

@@ -5,6 +5,7 @@ mod commit;
 mod intake;
 pub mod parse;
 mod prepare;
+mod rates;
 mod registry;
 mod standing;
 
@@ -15,11 +16,13 @@ pub use standing::Standing;
 
 use crate::domain::event::{Ages, Origin, RawEvent};
 use crate::server::clock::Clock;
+use crate::server::config::Rate;
 use crate::server::store::events as store;
 use chrono::{DateTime, Utc};
 use commit::{Submission, Written};
 use intake::Intake;
 use prepare::Context;
+use rates::Rates;
 use registry::ReadPaths;
 use sqlx::PgPool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -44,12 +47,20 @@ pub struct Sender {
     /// The only target it may speak of; `None`: any.
     pub target: Option<String>,
     pub origin: Origin,
+    /// Whose rate its events count against; `None`: nobody's.
+    pub token: Option<String>,
 }
 
 impl Sender {
     pub fn new(source: impl Into<String>, target: Option<String>, origin: Origin) -> Self {
         let source = source.into();
-        Self { source_id: store::source_id(&source), source, target, origin }
+        Self { source_id: store::source_id(&source), source, target, origin, token: None }
+    }
+
+    /// Holds what is sent to the rate of this token.
+    #[must_use]
+    pub fn limited_as(self, token: String) -> Self {
+        Self { token: Some(token), ..self }
     }
 }
 
@@ -67,6 +78,11 @@ pub struct Taken {
 pub enum NotTaken {
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The token sends more than it may.
+    #[error(
+        "This token sends more events than its rate allows (`rate` and `burst` of [ingest]). Nothing of this request was taken; send it again in {retry_after_s} s."
+    )]
+    TooFast { retry_after_s: u32 },
     /// The writers are behind.
     #[error("More events are waiting to be written than there is room for. Nothing of this request was taken; send it again.")]
     Busy,
@@ -87,6 +103,7 @@ struct Inner {
     registry: RwLock<Arc<Registry>>,
     read_paths: ReadPaths,
     intake: Intake,
+    rates: Rates,
     standing: Standing,
     clock: Clock,
     /// This process, as it signs rollups, leases and heartbeats.
@@ -97,7 +114,7 @@ struct Inner {
 
 impl Ingest {
     /// Starts the writers. Nothing is asked of Postgres before the first event.
-    pub fn start(pool: PgPool, clock: Clock, registry: Registry) -> Self {
+    pub fn start(pool: PgPool, clock: Clock, registry: Registry, rate: Rate) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let started_at = clock.now();
         let inner = Inner {
@@ -106,6 +123,7 @@ impl Ingest {
             registry: RwLock::new(Arc::new(registry)),
             read_paths: ReadPaths::default(),
             intake: Intake::default(),
+            rates: Rates::new(rate),
             standing: Standing::default(),
             clock,
             writer: rand::random::<i64>() & i64::MAX,
@@ -120,6 +138,26 @@ impl Ingest {
     /// Puts another configuration's targets and prefixes in force.
     pub fn replace_registry(&self, registry: Registry) {
         *self.0.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+    }
+
+    /// Puts another configuration's rate in force.
+    pub fn replace_rate(&self, rate: Rate) {
+        self.0.rates.replace(rate);
+    }
+
+    /// Lets a request in, before anything of it is read, where its token may send at all. It counts as an event.
+    pub fn admit(&self, sender: &Sender) -> Result<(), NotTaken> {
+        self.count(sender, 1)
+    }
+
+    /// Counts a request's events, of which [`Ingest::admit`] has counted one.
+    fn count_rest(&self, sender: &Sender, prepared: &Prepared) -> Result<(), NotTaken> {
+        self.count(sender, prepared.count().saturating_sub(1))
+    }
+
+    fn count(&self, sender: &Sender, events: usize) -> Result<(), NotTaken> {
+        let Some(token) = &sender.token else { return Ok(()) };
+        self.0.rates.count(token, events).map_err(|retry_after_s| NotTaken::TooFast { retry_after_s })
     }
 
     pub fn registry(&self) -> Arc<Registry> {
@@ -149,6 +187,7 @@ impl Ingest {
         let registry = self.registry();
         let context = self.context(sender, &registry, ages);
         let prepared = prepare::prepare(body, format, &context)?;
+        self.count_rest(sender, &prepared)?;
         self.write(sender, prepared, deadline).await
     }
 

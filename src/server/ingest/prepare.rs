@@ -57,6 +57,11 @@ impl Prepared {
         &self.encoded[row.bytes.clone()]
     }
 
+    /// Events of the request, whatever became of them.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Bytes that wait in memory until it is written.
     pub fn weight(&self) -> usize {
         self.encoded.len() + self.rows.len() * size_of::<Row>()
