@@ -323,7 +323,7 @@ fn a_rate_has_a_burst_that_lets_a_full_request_in() {
     let rate = |text: &str| read(&format!("[ingest]\n{text}")).unwrap().rate;
     assert_eq!(rate("rate = 2_000"), Rate { per_second: 2_000, burst: 20_000 });
     assert_eq!(rate("rate = 1"), Rate { per_second: 1, burst: 5_000 });
-    assert_eq!(rate("burst = 7000"), Rate { per_second: 50_000, burst: 7_000 });
+    assert_eq!(rate("burst = 7000"), Rate { per_second: 200_000, burst: 7_000 });
     let found = problems("[ingest]\nrate = 0\nburst = 4999\nrates = 7\n");
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found[0].starts_with("stalewatch.toml:2: `rate` of `ingest` is a whole number from 1 to"), "{found:?}");

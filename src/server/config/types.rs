@@ -71,7 +71,7 @@ pub struct Rate {
 
 impl Default for Rate {
     fn default() -> Self {
-        Self { per_second: 50_000, burst: 500_000 }
+        Self { per_second: 200_000, burst: 2_000_000 }
     }
 }
 

@@ -88,10 +88,10 @@ fn answer(taken: Taken) -> Answer {
 async fn take(app: &AppState, token: Token, arrived: Instant, headers: &HeaderMap, body: Body) -> Result<Taken, Error> {
     let format = format(headers)?;
     let sender = Sender::new(token.source, token.target, Origin::App).limited_as(token.id);
-    app.ingest.admit(&sender).map_err(refused)?;
+    app.ingest.admit(&sender).map_err(|cause| refused(&cause))?;
     let body = body::read(headers, body).await?;
     let deadline = deadline(arrived);
-    app.ingest.submit(&sender, &body, format, Ages::LIVE, deadline).await.map_err(refused)
+    app.ingest.submit(&sender, &body, format, Ages::LIVE, deadline).await.map_err(|cause| refused(&cause))
 }
 
 /// Until when a request may wait for its commit, once its body is here.
@@ -100,12 +100,12 @@ pub(super) fn deadline(arrived: Instant) -> Instant {
 }
 
 /// Why nothing of a request was taken, as it is told.
-pub(super) fn refused(cause: NotTaken) -> Error {
+pub(super) fn refused(cause: &NotTaken) -> Error {
     let detail = cause.to_string();
     match cause {
         NotTaken::Body(BodyError::Malformed(_)) => Error::new(StatusCode::BAD_REQUEST, "malformed", detail),
         NotTaken::Body(BodyError::TooMany) => Error::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail),
-        NotTaken::TooFast { retry_after_s } => Error::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail).retry_after(retry_after_s),
+        NotTaken::TooFast { retry_after_s } => Error::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail).retry_after(*retry_after_s),
         NotTaken::Busy => Error::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(BUSY_RETRY_S),
         NotTaken::Away => Error::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail).retry_after(AWAY_RETRY_S),
     }

@@ -125,7 +125,7 @@ impl<'a> Held<'a> {
                             }
                             true
                         }
-                        Err(NotTaken::Busy | NotTaken::Away) => false,
+                        Err(NotTaken::Busy | NotTaken::Away | NotTaken::TooFast { .. }) => false,
                         Err(NotTaken::Body(_)) => true,
                     }
                 }
